@@ -1,0 +1,1 @@
+"""fastlane: annotated handlers, compiled at import, served on every core."""

@@ -1,0 +1,114 @@
+"""Markers that say where a parameter comes from, written inside ``Annotated``.
+
+A marker is data: it does nothing by itself and is read once, when the handler is compiled (DESIGN 3).
+
+    async def search(q: str, x_token: Annotated[str, Header()], page: Annotated[int, Query("p")] = 1) -> Page: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+__all__ = ["Body", "Cookie", "Depends", "Form", "Header", "Marker", "Path", "Query", "Source", "State"]
+
+Source = Literal["path", "query", "header", "cookie", "form", "body"]
+
+
+class Marker:
+    """What all markers have in common: a source and, where it has one, the name on the wire."""
+
+    __slots__ = ("name",)
+    source: Source
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'' if self.name is None else repr(self.name)})"
+
+
+class Path(Marker):
+    """A variable of the path template. ``Path("post-id")`` when the template's name is not the parameter's."""
+
+    __slots__ = ()
+    source: Source = "path"
+
+
+class Query(Marker):
+    """A value of the query string, or all of it for a structure. ``Query("from")`` when the name is not the parameter's."""
+
+    __slots__ = ()
+    source: Source = "query"
+
+
+class Header(Marker):
+    """A request header. The default name is the parameter's with ``-`` for ``_``; a list takes one item a header line."""
+
+    __slots__ = ()
+    source: Source = "header"
+
+
+class Cookie(Marker):
+    """A cookie (RFC 6265 5.4)."""
+
+    __slots__ = ()
+    source: Source = "cookie"
+
+
+class Form(Marker):
+    """A field of an ``application/x-www-form-urlencoded`` body, or all of it for a structure."""
+
+    __slots__ = ()
+    source: Source = "form"
+
+
+class Body(Marker):
+    """The request body: JSON or MessagePack by its Content-Type; for ``bytes`` the raw octets, whatever their type.
+
+    Args:
+        media_type: what Content-Type a raw ``bytes`` body must have; None takes any.
+        max_size: bytes, instead of the app's ``max_body``.
+    """
+
+    __slots__ = ("max_size", "media_type")
+    source: Source = "body"
+
+    def __init__(self, *, media_type: str | None = None, max_size: int | None = None) -> None:
+        super().__init__(None)
+        self.media_type = media_type
+        self.max_size = max_size
+
+    def __repr__(self) -> str:
+        return "Body()"
+
+
+class Depends:
+    """The result of calling ``function``, whose own parameters are bound like a handler's.
+
+    Args:
+        function: async or plain, a generator with one ``yield`` (closed after the answer is encoded), or a class.
+        scope: ``"request"``: once per request, however many ask for it; ``"app"``: once, at start-up.
+        inline: a plain ``def`` that promises not to block, so that it needs no worker thread.
+    """
+
+    __slots__ = ("function", "inline", "scope")
+
+    def __init__(
+        self, function: Callable[..., object], *, scope: Literal["request", "app"] = "request", inline: bool = False
+    ) -> None:
+        self.function = function
+        self.scope = scope
+        self.inline = inline
+
+    def __repr__(self) -> str:
+        return f"Depends({getattr(self.function, '__qualname__', self.function)})"
+
+
+class State:
+    """The object that the app's ``lifespan`` yielded, found by its type."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "State()"
