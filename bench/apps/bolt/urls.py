@@ -1,0 +1,3 @@
+"""No Django views: every route is django-bolt's."""
+
+urlpatterns: list[object] = []
