@@ -6,8 +6,9 @@
     src/shop/main.py:api   a file: its package's root goes to the front of ``sys.path``
     blog:create_app()      a factory without arguments
 
-The working directory (or ``--app-dir``) comes first on ``sys.path``. Whatever goes wrong is a `DiscoveryError` whose text
-says what was looked for, where, and what was probably meant; a module that is missing is told apart from one that fails.
+The working directory (or ``--app-dir``) comes first on ``sys.path``. Whatever goes wrong is a `DiscoveryError` whose
+text says what was looked for, where, and what was probably meant; a module that is missing is told apart from one that
+fails.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class DiscoveryError(FastlaneError, ImportError):
     ``str(error)`` is the whole report: a first line, then the user's part of the traceback where there is one.
     ``__cause__`` is what the user's code raised.
     """
+
+    exit_code = 4
 
 
 class Target(NamedTuple):
@@ -73,8 +76,8 @@ def load_app(text: str, app_dir: str = "") -> object:
 
     Args:
         text: the target, as `parse_target` reads it.
-        app_dir: the directory that comes first on ``sys.path``; default: the working directory. A relative file is looked
-            for in the working directory, whatever it is.
+        app_dir: the directory that comes first on ``sys.path``; default: the working directory. A relative file is
+            looked for in the working directory, whatever it is.
 
     Raises:
         DiscoveryError: see there.

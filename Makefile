@@ -1,0 +1,47 @@
+# make serve    the example blog on http://127.0.0.1:8000 until Ctrl-C   (PORT=9000 for another port)
+# make test     the whole test suite                                    (PYTHON=python3.13 for another interpreter)
+# make lint     ruff, mypy, pyright, import-linter
+# make bench    fastlane beside other servers, measured in one run      (ARGS=… for bench/run.py)
+# make docs     the documentation into .build/docs
+# make clean    removes what the others built
+#
+# Each builds the environment that it needs (.ci/environment) and says which package is missing when it can't.
+
+PORT ?= 8000
+PYTHON ?=
+ARGS ?=
+.PHONY: serve test lint bench docs clean
+export PYTHON
+
+serve:
+	@environment=$$(.ci/environment serve) && \
+	exec "$$environment/bin/fastlane" serve blog:app --app-dir examples/blog --workers auto --host 127.0.0.1 --port $(PORT)
+
+test:
+	@environment=$$(.ci/environment dev) && exec "$$environment/bin/python" -m pytest $(ARGS)
+
+# As `make test`, and fails below the coverage that pyproject.toml asks for.
+.PHONY: coverage
+coverage:
+	@environment=$$(.ci/environment dev) && \
+	"$$environment/bin/coverage" erase && \
+	"$$environment/bin/coverage" run -m pytest $(ARGS) && \
+	"$$environment/bin/coverage" combine --quiet && \
+	"$$environment/bin/coverage" report --skip-covered --show-missing
+
+lint:
+	@environment=$$(.ci/environment dev) && PATH="$$PWD/$$environment/bin:$$PATH" && \
+	ruff check . && \
+	ruff format --check . && \
+	mypy && \
+	pyright --pythonpath "$$environment/bin/python" && \
+	lint-imports
+
+bench:
+	@environment=$$(.ci/environment bench) && exec "$$environment/bin/python" bench/run.py $(ARGS)
+
+docs:
+	@environment=$$(.ci/environment docs) && exec "$$environment/bin/mkdocs" build --strict --quiet --site-dir .build/docs
+
+clean:
+	rm -rf .venv .venv-3.* .build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov

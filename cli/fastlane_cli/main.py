@@ -1,0 +1,76 @@
+"""The command line: finds the verb, and turns every known failure into one message and an exit code.
+
+Exit codes: 0 done; 1 what was checked is not in order; 2 a bad option or configuration; 3 the server could not start
+(lifespan, bind, boot timeout); 4 the application can't be imported; 128+n ended by signal n.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fastlane.discovery import DiscoveryError
+from fastlane.errors import ConfigurationError
+
+__all__ = ["main"]
+
+VERBS = {
+    "serve": "Serve an application on every core (production).",
+    "dev": "Serve an application in one process, and again after every change.",
+    "routes": "List the routes of an application.",
+    "check": "Compile an application and report every error at once.",
+    "config": "Show the options of serve, and where each one comes from.",
+}
+"""Each is a module of this package, imported when it is asked for, whose ``command`` does the work."""
+
+
+class _Verbs(click.Group):
+    """A group that knows its commands' names and one line of help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"fastlane_cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        click.echo(f"fastlane {version('fastlane-asgi')} (Python {sys.version.split()[0]})")
+        context.exit()
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+def group() -> None:
+    """Annotated handlers, compiled at import, served on every core.
+
+    Start with: fastlane dev app:app
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Always ends in SystemExit."""
+    try:
+        group.main(args=arguments, prog_name="fastlane")
+    except ConfigurationError as error:
+        click.echo(f"fastlane: {error}", err=True)
+        sys.exit(2)
+    except DiscoveryError as error:
+        click.echo(f"fastlane: {error}", err=True)
+        sys.exit(error.exit_code)
