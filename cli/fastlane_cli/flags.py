@@ -28,7 +28,7 @@ class OptionCommand(click.Command):
         headings = {option.name: option.section for option in OPTIONS}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 sections.setdefault(headings.get(parameter.name or "", "Other"), []).append(record)
         for heading, records in sections.items():
             with formatter.section(heading):

@@ -35,8 +35,8 @@ def command(target: str, **flags: object) -> None:
 
     TARGET is module:attribute (app if left out), path/file.py, or module:factory(): an App, or any ASGI application.
 
-    Every option is also a variable, such as FASTLANE_MAX_REQUESTS, and a key in the table [serve] of fastlane.toml, such
-    as max_requests. A flag beats the environment, which beats the file.
+    Every option is also a variable, such as FASTLANE_MAX_REQUESTS, and a key in the table [serve] of fastlane.toml,
+    such as max_requests. A flag beats the environment, which beats the file.
     """
     if sys.platform == "win32":
         raise ConfigurationError("serve needs fork and signals, which Windows has not: use 'fastlane dev', or uvicorn")

@@ -9,8 +9,8 @@ With ``--log-format json``, one object a line::
     {"time":"2026-03-01T12:00:00.000Z","logger":"fastlane.access","client":"127.0.0.1","method":"GET","target":"/posts/3",
      "protocol":"HTTP/1.1","status":200,"size":57,"microseconds":420}
 
-Nothing that a client sends can break out of its line or its quotes: whatever is not printable ASCII, and a double quote,
-is written as ``\\xhh``, a backslash as two (and in JSON each of those backslashes is doubled once more).
+Nothing that a client sends can break out of its line or its quotes: whatever is not printable ASCII, and a double
+quote, is written as ``\\xhh``, a backslash as two (and in JSON each of those backslashes is doubled once more).
 """
 
 from __future__ import annotations
