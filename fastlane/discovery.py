@@ -214,7 +214,9 @@ def _attribute(target: Target, module: ModuleType) -> object:
             names = [other for other in getattr(found, "__dict__", ()) if not other.startswith("_")]
             near = _closest(part, names)
             apps = [other for other in names if _parameters(getattr(found, other)) == 3]
-            hint = _did_you_mean(f"{target.text.rpartition(':')[0] or target.text}:{near}") if near else ""
+            start = target.file or target.module
+            outer = name.removeprefix(module.__name__).lstrip(".")
+            hint = _did_you_mean(f"{start}:{outer}{'.' if outer else ''}{near}" if near else "")
             if not hint and apps:
                 hint = f" It has these applications: {', '.join(apps)}."
             raise DiscoveryError(f"{name!r} has no attribute {part!r} ({at}).{hint}") from None

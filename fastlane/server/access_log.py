@@ -36,6 +36,8 @@ PENDING_SIZE = 1 << 20
 """Bytes that wait for a reader who is too slow. What is over it is dropped, and counted."""
 
 _SAFE = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+_NOTICE = b"-- %d lines are missing: nobody read the access log --\n"
+_JSON_NOTICE = b'{"logger":"fastlane.access","message":"lines are missing: nobody read the access log","missing":%d}\n'
 _COLOURS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}
 
 Entry = tuple[str, str, bytes, str, int, int, float]
@@ -67,6 +69,7 @@ class AccessLog:
         self._render = _json_lines if log_format == "json" else _terminal_lines if self._is_terminal else _text_lines
         self._quotes = self._render([("", "", b"", "", 0, 0, 0.0)], 0.0).count('"')
         self._escaped = _escaped_for_json if log_format == "json" else _escaped
+        self._notice = _JSON_NOTICE if log_format == "json" else _NOTICE
         # Workers share one pipe: only writes of up to PIPE_BUF are atomic, and known not to block when poll says so.
         mode = os.fstat(descriptor).st_mode
         self._piece = select.PIPE_BUF if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else 1 << 16
@@ -101,17 +104,19 @@ class AccessLog:
 
     def flush(self) -> None:
         """Format what was noted and write as much as the reader takes without blocking."""
+        if self._pending:
+            self._write()
         entries = self._entries
         if entries and not self._is_closed:
             if len(self._pending) > PENDING_SIZE:
                 self._dropped += len(entries)
             else:
                 if self._dropped:
-                    self._pending += b"-- %d lines dropped: nobody read the access log --\n" % self._dropped
+                    self._pending += self._notice % self._dropped
                     self._dropped = 0
                 self._pending += self._formatted(entries)
+                self._write()
         entries.clear()
-        self._write()
 
     def close(self) -> None:
         """Write what is left, waiting up to a second for a slow reader. Afterwards nothing is written any more."""
