@@ -5,8 +5,9 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 import msgspec
-from bench.apps.structs import ITEMS, Found, Greeting, Order, Receipt, User
 from msgspec import Meta
+
+from bench.apps.structs import ITEMS, Found, Greeting, Order, Receipt, User
 
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode

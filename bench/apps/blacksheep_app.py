@@ -2,9 +2,10 @@
 
 import asyncio
 
-from bench.apps.models import ITEMS, Found, Greeting, Order, Receipt, User
 from blacksheep import Application, FromHeader, FromJSON, FromQuery, Request, Response, get, json, post
 from blacksheep.exceptions import BadRequest
+
+from bench.apps.models import ITEMS, Found, Greeting, Order, Receipt, User
 
 app = Application()
 
@@ -53,11 +54,11 @@ async def create_order(
     )
 
 
-@get("/items/{id}")
-async def find(id: int, q: FromQuery[str], limit: FromQuery[int], exact: FromQuery[bool]) -> Response:
-    if id < 1 or not 1 <= len(q.value) <= 50 or not 1 <= limit.value <= 100:
+@get("/items/{item_id}")
+async def find(item_id: int, q: FromQuery[str], limit: FromQuery[int], exact: FromQuery[bool]) -> Response:
+    if item_id < 1 or not 1 <= len(q.value) <= 50 or not 1 <= limit.value <= 100:
         raise BadRequest("out of range")
-    return json(Found(id=id, q=q.value, limit=limit.value, exact=exact.value))
+    return json(Found(id=item_id, q=q.value, limit=limit.value, exact=exact.value))
 
 
 @get("/objects")

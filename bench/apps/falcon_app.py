@@ -5,6 +5,7 @@ import asyncio
 import falcon
 import falcon.asgi
 import msgspec
+
 from bench.apps.structs import ITEMS, Found, Greeting, Order, Receipt, User
 
 encode = msgspec.json.Encoder().encode
@@ -37,13 +38,13 @@ class Orders:
 
 
 class Find:
-    async def on_get(self, req, resp, id):
+    async def on_get(self, req, resp, item_id):
         text = req.get_param("q", required=True)
         if len(text) > 50:
             raise falcon.HTTPInvalidParam("50 characters at most", "q")
         limit = req.get_param_as_int("limit", required=True, min_value=1, max_value=100)
         exact = req.get_param_as_bool("exact", default=False)
-        answer(resp, Found(id, text, limit, exact))
+        answer(resp, Found(item_id, text, limit, exact))
 
 
 class Objects:
@@ -73,7 +74,7 @@ class Awaits:
 app = falcon.asgi.App()
 app.add_route("/hello", Hello())
 app.add_route("/orders", Orders())
-app.add_route("/items/{id:int(min=1)}", Find())
+app.add_route("/items/{item_id:int(min=1)}", Find())
 app.add_route("/objects", Objects())
 app.add_route("/me", Me())
 app.add_route("/awaits", Awaits())

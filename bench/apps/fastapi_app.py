@@ -3,8 +3,9 @@
 import asyncio
 from typing import Annotated
 
-from bench.apps.models import ITEMS, Found, Greeting, Item, Order, Receipt, User
 from fastapi import Depends, FastAPI, Header, Path, Query
+
+from bench.apps.models import ITEMS, Found, Greeting, Item, Order, Receipt, User
 
 app = FastAPI()
 
@@ -32,14 +33,14 @@ async def create_order(
     )
 
 
-@app.get("/items/{id}")
+@app.get("/items/{item_id}")
 async def find(
-    id: Annotated[int, Path(ge=1)],
+    item_id: Annotated[int, Path(ge=1)],
     q: Annotated[str, Query(min_length=1, max_length=50)],
     limit: Annotated[int, Query(ge=1, le=100)],
     exact: bool = False,
 ) -> Found:
-    return Found(id=id, q=q, limit=limit, exact=exact)
+    return Found(id=item_id, q=q, limit=limit, exact=exact)
 
 
 @app.get("/objects")

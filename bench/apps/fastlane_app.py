@@ -3,9 +3,10 @@
 import asyncio
 from typing import Annotated
 
+from msgspec import Meta
+
 from bench.apps.structs import ITEMS, Found, Greeting, Item, Order, Receipt, User
 from fastlane import App, Depends, Header
-from msgspec import Meta
 
 app = App(title="Bench")
 
@@ -22,19 +23,17 @@ async def create_order(
     priority: Annotated[int, Meta(ge=1, le=5)],
     dry_run: bool,
 ) -> Receipt:
-    return Receipt(
-        order.sku, order.quantity, order.quantity * order.price, order.currency, x_tenant, priority, dry_run
-    )
+    return Receipt(order.sku, order.quantity, order.quantity * order.price, order.currency, x_tenant, priority, dry_run)
 
 
-@app.get("/items/{id}")
+@app.get("/items/{item_id}")
 async def find(
-    id: Annotated[int, Meta(ge=1)],
+    item_id: Annotated[int, Meta(ge=1)],
     q: Annotated[str, Meta(min_length=1, max_length=50)],
     limit: Annotated[int, Meta(ge=1, le=100)],
     exact: bool = False,
 ) -> Found:
-    return Found(id, q, limit, exact)
+    return Found(item_id, q, limit, exact)
 
 
 @app.get("/objects")

@@ -3,10 +3,11 @@
 import asyncio
 from typing import Annotated
 
-from bench.apps.structs import ITEMS, Found, Greeting, Item, Order, Receipt, User
 from litestar import Litestar, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import Parameter
+
+from bench.apps.structs import ITEMS, Found, Greeting, Item, Order, Receipt, User
 
 
 @get("/hello")
@@ -24,14 +25,14 @@ async def create_order(
     return Receipt(data.sku, data.quantity, data.quantity * data.price, data.currency, tenant, priority, dry_run)
 
 
-@get("/items/{id:int}")
+@get("/items/{item_id:int}")
 async def find(
-    id: Annotated[int, Parameter(ge=1)],
+    item_id: Annotated[int, Parameter(ge=1)],
     q: Annotated[str, Parameter(query="q", min_length=1, max_length=50)],
     limit: Annotated[int, Parameter(query="limit", ge=1, le=100)],
     exact: Annotated[bool, Parameter(query="exact")] = False,
 ) -> Found:
-    return Found(id, q, limit, exact)
+    return Found(item_id, q, limit, exact)
 
 
 @get("/objects")

@@ -3,8 +3,9 @@
 import asyncio
 import sys
 
-from bench.apps.models import ITEMS, Order, User
 from robyn import Request, Response, Robyn
+
+from bench.apps.models import ITEMS, Order, User
 
 app = Robyn(__file__)
 
@@ -36,11 +37,11 @@ async def create_order(request: Request, order: Order, priority: int, dry_run: b
     }
 
 
-@app.get("/items/:id")
-async def find(id: int, q: str, limit: int, exact: bool = False):
-    if id < 1 or not 1 <= len(q) <= 50 or not 1 <= limit <= 100:
+@app.get("/items/:item_id")
+async def find(item_id: int, q: str, limit: int, exact: bool = False):
+    if item_id < 1 or not 1 <= len(q) <= 50 or not 1 <= limit <= 100:
         return refuse("value")
-    return {"id": id, "q": q, "limit": limit, "exact": exact}
+    return {"id": item_id, "q": q, "limit": limit, "exact": exact}
 
 
 @app.get("/objects")
@@ -59,8 +60,8 @@ app.inject(current_user=current_user)
 
 
 @app.get("/me")
-async def me(request: Request, current_user):
-    user = current_user(request)
+async def me(request: Request, router_dependencies):
+    user = router_dependencies["current_user"](request)
     return refuse("x-user") if user is None else user
 
 

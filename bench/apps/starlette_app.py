@@ -2,12 +2,13 @@
 
 import asyncio
 
-from bench.apps.models import ITEMS, Found, Greeting, Item, Order, Receipt, User
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from bench.apps.models import ITEMS, Found, Greeting, Item, Order, Receipt, User
 
 
 class OrderQuery(BaseModel):

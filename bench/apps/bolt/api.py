@@ -1,12 +1,13 @@
-"""The routes, found by ``runbolt`` beside the settings."""
+"""The routes, named by ``BOLT_API`` in the settings."""
 
 import asyncio
 from typing import Annotated
 
-from bench.apps.structs import ITEMS, Found, Greeting, Item, Order, Receipt, User
 from django_bolt import BoltAPI, Depends
 from django_bolt.param_functions import Header
 from msgspec import Meta
+
+from bench.apps.structs import ITEMS, Found, Greeting, Item, Order, Receipt, User
 
 api = BoltAPI()
 
@@ -23,19 +24,17 @@ async def create_order(
     priority: Annotated[int, Meta(ge=1, le=5)],
     dry_run: bool,
 ) -> Receipt:
-    return Receipt(
-        order.sku, order.quantity, order.quantity * order.price, order.currency, x_tenant, priority, dry_run
-    )
+    return Receipt(order.sku, order.quantity, order.quantity * order.price, order.currency, x_tenant, priority, dry_run)
 
 
-@api.get("/items/{id}")
+@api.get("/items/{item_id}")
 async def find(
-    id: Annotated[int, Meta(ge=1)],
+    item_id: Annotated[int, Meta(ge=1)],
     q: Annotated[str, Meta(min_length=1, max_length=50)],
     limit: Annotated[int, Meta(ge=1, le=100)],
     exact: bool = False,
 ) -> Found:
-    return Found(id, q, limit, exact)
+    return Found(item_id, q, limit, exact)
 
 
 @api.get("/objects")
