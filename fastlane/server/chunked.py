@@ -13,18 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkedDecoder"]
 
-_SIZE_LINE = re.compile(
-    rb"([0-9A-Fa-f]{1,16})"
-    # chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )
-    rb"((?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-    rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\"))?)*)"
-)
-_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t \x21-\x7e\x80-\xff]*")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\""
+# chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )
+_EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+_TRAILER = re.compile(rb"(" + _TOKEN + rb"):[\t \x21-\x7e\x80-\xff]*")
 
-# A trailer that frames, routes or authenticates is an attack or a mistake (RFC 9110 6.5.1). The others are read and dropped.
+# A trailer that frames, routes or authenticates is an attack or a mistake (RFC 9110 6.5.1); others are dropped.
 _FORBIDDEN_TRAILERS = frozenset(
-    (b"authorization", b"content-encoding", b"content-length", b"content-range", b"content-type", b"cookie")
-    + (b"connection", b"expect", b"host", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+    b"authorization connection content-encoding content-length content-range content-type cookie expect host te trailer"
+    b" transfer-encoding upgrade".split()
 )
 _SIZE_DIGITS = 16
 
@@ -34,9 +33,9 @@ _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
 class ChunkedDecoder:
     """Feed it raw bytes; it answers the body bytes in them and tells when the message has ended.
 
-    ``feed`` raises ``BadRequest`` for anything but the grammar, and for more extension bytes than the limits allow: llhttp
-    has no callback for extensions, and a million chunks of one byte with an extension each cost a server far more than
-    they cost the client.
+    ``feed`` raises ``BadRequest`` for anything but the grammar, and for more extension bytes than the limits allow:
+    llhttp has no callback for extensions, and a million chunks of one byte with an extension each cost a server far
+    more than they cost the client.
     """
 
     __slots__ = ("_buffer", "_extension_bytes", "_limits", "_remaining", "_state", "_trailer_bytes", "done", "rest")
@@ -52,7 +51,7 @@ class ChunkedDecoder:
         self.rest = b""  # what stood behind the end of the message
 
     def feed(self, data: bytes) -> bytes:
-        """The body bytes that ``data`` completes. After the last one ``done`` is true and ``rest`` holds what follows."""
+        """The body bytes that ``data`` completes. After the last ``done`` is true, and ``rest`` holds what follows."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""

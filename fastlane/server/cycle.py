@@ -161,7 +161,7 @@ class Cycle:
             self.protocol.answer_fault(self.head)
 
     async def receive(self) -> Message:
-        """``http.request`` with what has arrived, or ``http.disconnect`` once the response or the connection has ended."""
+        """``http.request`` with what has arrived, or ``http.disconnect`` once response or connection have ended."""
         while not self.disconnected and not self.complete and not self.body and (self.more_body or self._delivered):
             if self._delivered and self.half_closed:
                 return {"type": "http.disconnect"}
@@ -180,7 +180,7 @@ class Cycle:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """``http.response.start`` and ``http.response.body``, checked and framed. Waits while the peer does not read."""
+        """``http.response.start`` and ``http.response.body``, checked and framed; waits while the peer does not read."""
         protocol = self.protocol
         if protocol.write_paused and not self.disconnected:
             await protocol.drained()

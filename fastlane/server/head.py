@@ -1,8 +1,8 @@
 """The head of a request, read from its raw bytes.
 
-llhttp has already checked every byte (methods, versions, field syntax, conflicting lengths) before a ``LaneHead`` is made;
-what it leaves open is decided here: Host, the request target, framing, and the bounds. A ``LaneHead`` is a pure function of
-its bytes, so that a connection may keep its last one and skip all of this when a client sends the same head again.
+llhttp has already checked every byte (methods, versions, field syntax, conflicting lengths) before a ``LaneHead`` is
+made; what it leaves open is decided here: Host, the request target, framing, and the bounds. A ``LaneHead`` is a pure
+function of its bytes, so that a connection may keep its last one and skip all of this when the same head comes again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _DEMANDS = re.compile(rb"\r\n(connection|content-length|transfer-encoding|expect
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 
-DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
+_DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 
 class LaneHead:
@@ -53,6 +54,7 @@ class LaneHead:
         "content_length",
         "endpoint",
         "expect",
+        "host",
         "http_version",
         "keep_alive",
         "method",
@@ -66,15 +68,24 @@ class LaneHead:
         "values",
     )
 
-    endpoint: Endpoint | None
-    values: tuple[str, ...]
+    host: bytes | None
+    raw_path: bytes
+    query_string: bytes
+    route_key: bytes
 
-    def __init__(self, raw: bytes, lower: bytes) -> None:
+    def __init__(self, raw: bytes, lower: bytes, method: str, http_version: str) -> None:
         self.raw = raw
         self._lower = lower
         self.size = len(raw)
-        self.endpoint = None
-        self.values = ()
+        self.method = method
+        self.http_version = http_version
+        self.keep_alive = self.plain = http_version == "1.1"
+        self.content_length = 0
+        self.chunked = False
+        self.expect: bytes | None = None
+        self.upgrade: bytes | None = None
+        self.endpoint: Endpoint | None = None
+        self.values: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -113,8 +124,13 @@ class LaneHead:
         return fields
 
 
-def read_head(raw: bytes, limits: Limits) -> LaneHead:
+def read_head(raw: bytes, limits: Limits, known_host: bytes | None = None) -> LaneHead:
     """Read a head that llhttp has accepted.
+
+    Args:
+        raw: from the method to the empty line.
+        limits: the bounds to keep.
+        known_host: a Host value of this connection that has been found valid.
 
     Raises:
         HTTPError: 400, 414, 431, 501 or 505; the connection must close after it, since what follows can't be trusted.
@@ -124,83 +140,75 @@ def read_head(raw: bytes, limits: Limits) -> LaneHead:
         raise URITooLong(f"the request line is longer than {limits.request_line} bytes")
     if len(raw) > limits.head_size:
         raise HeadersTooLarge(f"the request head is longer than {limits.head_size} bytes")
-    # PERF: counting one byte is memchr, 60 ns for a browser's head; counting b"\r\n" takes 550 ns. llhttp lets no bare LF through.
+    # PERF: counting one byte is memchr, 60 ns for a browser's head; b"\r\n" takes 550. There is no bare LF here.
     if raw.count(b"\n") - 2 > limits.header_count:
         raise HeadersTooLarge(f"the request has more than {limits.header_count} header fields")
     parts = raw[:line_end].split(b" ")
     if len(parts) != 3:
         raise BadRequest(INVALID)
     method, target, version = parts
-    lower = raw.lower()
-    head = LaneHead(raw, lower)
-    head.method = method.decode("ascii")
-    if version == b"HTTP/1.1":
-        head.http_version = "1.1"
-        head.keep_alive = True
-    elif version == b"HTTP/1.0":
-        head.http_version = "1.0"
-        head.keep_alive = False
-    else:
+    http_version = _VERSIONS.get(version)
+    if http_version is None:
         raise VersionNotSupported("this server speaks HTTP/1.1 and HTTP/1.0")
-    authority = _read_target(head, method, target)
-    _check_host(head, authority)
-    head.content_length = 0
-    head.chunked = False
-    head.expect = None
-    head.upgrade = None
-    head.plain = version == b"HTTP/1.1" and method != b"HEAD"
-    # PERF: one search says that a GET asks for nothing special; five `find`s took 1.2 µs on a browser's head, this 0.4.
-    if _DEMANDS.search(lower) is not None:
-        _read_demands(head)
-    return head
-
-
-def _read_target(head: LaneHead, method: bytes, target: bytes) -> bytes | None:
-    """Fill in path and query; answer the authority of an absolute-form target (RFC 9112 3.2)."""
+    lower = raw.lower()
+    head = LaneHead(raw, lower, method.decode("ascii"), http_version)
     if b"#" in target or not target.isascii():
         raise BadRequest(INVALID)
     authority = None
-    if target.startswith(b"/"):
-        origin = target
-    elif target == b"*":
+    if not target.startswith(b"/"):
+        authority, target = _read_other_target(method, target)
+    if b"?" in target:
+        head.raw_path, _, head.query_string = target.partition(b"?")
+    else:
+        head.raw_path = target
+        head.query_string = b""
+    head.route_key = method + b" " + head.raw_path
+    # PERF: by hand and not by `header_values`, and a connection's Host is looked at once: 0.3 µs instead of 1.1.
+    at = lower.find(b"\r\nhost:")
+    if at < 0:
+        if http_version == "1.1":
+            raise BadRequest("the Host header is missing")  # RFC 9112 3.2
+        head.host = None
+    else:
+        at += 7
+        if lower.find(b"\r\nhost:", at) >= 0:
+            raise BadRequest("the Host header stands more than once")
+        head.host = host = raw[at : raw.index(b"\r", at)].strip(b" \t")
+        if host != known_host or authority is not None:
+            _check_host(host, authority)
+    # PERF: one search says that a GET asks for nothing special; five `find`s took 1.2 µs on a browser's head, this 0.4.
+    if _DEMANDS.search(lower) is not None:
+        _read_demands(head)
+    if method == b"HEAD":
+        head.plain = False
+    return head
+
+
+def _read_other_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
+    """Authority and path of a target that is no path: absolute-form, ``*``, or a tunnel's (RFC 9112 3.2)."""
+    if target == b"*":
         if method != b"OPTIONS":
             raise BadRequest("the target * is for OPTIONS alone")
-        origin = target
-    elif method == b"CONNECT":
+        return None, target
+    if method == b"CONNECT":
         raise Unimplemented("this server is no tunnel")
-    else:
-        scheme, separator, rest = target.partition(b"://")
-        if not separator or scheme.lower() not in DEFAULT_PORTS:
-            raise BadRequest("the request target must be a path or an http URL")
-        end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
-        authority, origin = rest[:end], rest[end:]
-        match = _HOST.fullmatch(authority)
-        if match is None or not _is_valid_host(match) or not (match["name"] or match["address"]):
-            raise BadRequest("the request target's authority is malformed")
-        if not origin.startswith(b"/"):
-            origin = b"/" + origin
-        authority = _without_default_port(authority, DEFAULT_PORTS[scheme.lower()])
-    raw_path, _, head.query_string = origin.partition(b"?")
-    head.raw_path = raw_path
-    head.route_key = method + b" " + raw_path
-    return authority
+    scheme, separator, rest = target.partition(b"://")
+    scheme = scheme.lower()
+    if not separator or scheme not in _DEFAULT_PORTS:
+        raise BadRequest("the request target must be a path or an http URL")
+    end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
+    authority, path = rest[:end], rest[end:]
+    match = _HOST.fullmatch(authority)
+    if match is None or not _is_valid_host(match) or not (match["name"] or match["address"]):
+        raise BadRequest("the request target's authority is malformed")
+    return _without_port(authority, _DEFAULT_PORTS[scheme]), path if path.startswith(b"/") else b"/" + path
 
 
-def _check_host(head: LaneHead, authority: bytes | None) -> None:
-    try:
-        host = head.header(b"host")
-    except ValueError:
-        raise BadRequest("the Host header stands more than once") from None
-    if host is None:
-        if head.http_version == "1.1":
-            raise BadRequest("the Host header is missing")  # RFC 9112 3.2
-        return
+def _check_host(host: bytes, authority: bytes | None) -> None:
     match = _HOST.fullmatch(host)
     if match is None or not _is_valid_host(match):
         raise BadRequest("the Host header is malformed")
-    if authority is not None and not any(
-        _without_default_port(host, port) == authority for port in DEFAULT_PORTS.values()
-    ):
+    if authority is not None and authority not in (_without_port(host, port) for port in _DEFAULT_PORTS.values()):
         raise BadRequest("the Host header contradicts the request target")
 
 
@@ -217,7 +225,7 @@ def _is_valid_host(match: re.Match[bytes]) -> bool:
     return True
 
 
-def _without_default_port(authority: bytes, port: bytes) -> bytes:
+def _without_port(authority: bytes, port: bytes) -> bytes:
     return authority.lower().removesuffix(b":" + port).removesuffix(b":")
 
 
@@ -266,7 +274,7 @@ def _check_transfer_encoding(head: LaneHead, values: list[bytes]) -> None:
 
 
 def refusal_of(buffer: bytes) -> HTTPError:
-    """What to answer to a head that llhttp refused: it tells that something is wrong, this which status says it best."""
+    """What to answer to a head that llhttp refused: it knows that something is wrong, this which status says so."""
     line, separator, _ = buffer.partition(b"\r\n")
     parts = line.split(b" ")
     if not separator or len(parts) != 3:
@@ -279,8 +287,9 @@ def refusal_of(buffer: bytes) -> HTTPError:
     return BadRequest(INVALID)
 
 
-# Those that llhttp lets through; any other well-formed method is one that this server does not implement (RFC 9110 9.1).
+# What llhttp lets through. Any other well-formed method is one that this server does not implement (RFC 9110 9.1).
 _METHODS = frozenset(
-    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS "
-    b"PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE".split()
+    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY"
+    b" OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK"
+    b" UNLOCK UNSUBSCRIBE".split()
 )

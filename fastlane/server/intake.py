@@ -28,11 +28,12 @@ class Intake:
         unread: bytes of the current body that have not arrived, as far as its head tells (0 for a chunked one).
     """
 
-    __slots__ = ("_chunks", "_fed", "_head_complete", "_limits", "_parser", "buffer", "is_partial", "unread")
+    __slots__ = ("_chunks", "_fed", "_head_complete", "_host", "_limits", "_parser", "buffer", "is_partial", "unread")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._parser: Any = None
+        self._host: bytes | None = None
         self._fed = 0
         self._head_complete = False
         self._chunks: ChunkedDecoder | None = None
@@ -77,7 +78,9 @@ class Intake:
         self._fed = 0
         self._head_complete = self.is_partial = False
         self.buffer = buffer[size:]
-        head = read_head(buffer[:size], self._limits)
+        # A slice of everything is the same object: no bytes are copied for the usual request.
+        head = read_head(buffer[:size], self._limits, self._host)
+        self._host = head.host
         if upgraded or head.chunked or head.content_length:
             self._parser = None  # it waits for a body that it will not be given; a new parser costs 0.2 µs
         return head

@@ -1,4 +1,4 @@
-"""What all connections of one worker share: the application, its routes, the bounds, and heads rendered once a second."""
+"""What all connections of one worker share: the application, the bounds, and heads that are rendered once a second."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Lane:
 
     Attributes:
         app: the whole application as ASGI, with uvicorn's own wrappers around it.
-        fastlane: the fastlane app inside it, when its routes may be answered without ASGI; None for any other application,
-            and for a fastlane app behind ASGI middleware.
+        fastlane: the fastlane app inside it, when its routes may be answered without ASGI; None for any other
+            application, and for a fastlane app behind ASGI middleware.
         defaults: ``date`` and the configured headers, rendered; replaced once a second.
         prefixes: per endpoint, everything of a response's head up to the digits of content-length.
     """
@@ -109,7 +109,7 @@ class Lane:
         return self.defaults
 
     def forwarded_client(self, peer: tuple[str, int] | None, head: LaneHead) -> tuple[str, int] | None:
-        """The client by ``X-Forwarded-For`` where the peer is trusted: the rightmost address that is not trusted itself."""
+        """The client by ``X-Forwarded-For`` where the peer is trusted: the rightmost address that is not trusted."""
         if self.trusted_hosts is None or (peer[0] if peer else None) not in self.trusted_hosts:
             return peer
         values = head.header_values(b"x-forwarded-for")

@@ -1,8 +1,8 @@
 """The fast lane: uvicorn's HTTP protocol, with parser callbacks and response cycle of its own.
 
 Bytes go one way. They collect in the ``Intake`` until a head is whole, its body is taken behind it, the request is
-answered, and only then the next one is looked at. So there is one request at a time on a connection, pipelined ones wait
-as bytes, and nothing of the application runs inside a parser.
+answered, and only then the next one is looked at. So there is one request at a time on a connection, pipelined ones
+wait as bytes, and nothing of the application runs inside a parser.
 
     IDLE ──► HEAD ──► BODY ──► BUSY ──► IDLE     a compiled route: buffered body in, bytes out
                  └──► STREAM ──► BUSY ──► IDLE   a plain ASGI application, which reads while the body arrives
@@ -51,7 +51,7 @@ TURN = 64
 
 
 class LaneProtocol(Wire):
-    """One connection. Give it to uvicorn as ``--http fastlane.server.protocol:LaneProtocol``, or run ``fastlane serve``.
+    """One connection. Run ``fastlane serve``, or uvicorn with ``--http fastlane.server.protocol:LaneProtocol``.
 
     It keeps uvicorn's constructor, the contract with its server (``shutdown``, ``connections``, ``tasks``,
     ``total_requests``), the WebSocket hand-over and flow control. ``drain`` is ours: answer once more, then close.
