@@ -40,7 +40,7 @@ _NOTICE = b"-- %d lines are missing: nobody read the access log --\n"
 _JSON_NOTICE = b'{"logger":"fastlane.access","message":"lines are missing: nobody read the access log","missing":%d}\n'
 _COLOURS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}
 
-Entry = tuple[str, str, bytes, str, int, int, float]
+Entry = tuple[str, str, str, str, int, int, float]
 
 
 class AccessLog:
@@ -67,7 +67,7 @@ class AccessLog:
         self._clock = clock
         self._is_terminal = os.isatty(descriptor)
         self._render = _json_lines if log_format == "json" else _terminal_lines if self._is_terminal else _text_lines
-        self._quotes = self._render([("", "", b"", "", 0, 0, 0.0)], 0.0).count('"')
+        self._quotes = self._render([("", "", "", "", 0, 0, 0.0)], 0.0).count('"')
         self._escaped = _escaped_for_json if log_format == "json" else _escaped
         self._notice = _JSON_NOTICE if log_format == "json" else _NOTICE
         # Workers share one pipe: only writes of up to PIPE_BUF are atomic, and known not to block when poll says so.
@@ -82,13 +82,13 @@ class AccessLog:
         self._is_closed = False
 
     def log_access(
-        self, client: str, method: str, target: bytes, http_version: str, status: int, size: int, seconds: float
+        self, client: str, method: str, target: str, http_version: str, status: int, size: int, seconds: float
     ) -> None:
         """Note one answer.
 
         Args:
-            client: the peer's address, or what a trusted proxy says it is; "-" where there is none.
-            method, target, http_version: of the request; the target as it came, undecoded.
+            client: the peer's address, or what a trusted proxy says it is; empty where there is none.
+            method, target, http_version: of the request; the target as it came, a character for each byte.
             status: of the answer.
             size: bytes of the answer's body.
             seconds: from the request's head to the last byte handed to the transport.
@@ -138,7 +138,7 @@ class AccessLog:
     def _formatted(self, entries: list[Entry]) -> bytes:
         now = self._clock()
         text = self._render(entries, now)
-        data = text.encode("latin-1", "replace")
+        data = text.encode("utf-8", "surrogatepass")
         # PERF: one look at the whole batch costs 0.07 µs a line, one at each field 0.3 µs. The batch is safe when the
         # expected number of line ends and quotes is in it, and nothing else outside the safe set.
         count = len(entries)
@@ -174,8 +174,7 @@ def _text_lines(entries: list[Entry], now: float) -> str:
     stamp = _local_time(now)
     return "".join(
         [
-            f'{stamp} {client} "{method} {target.decode("latin-1")} HTTP/{version}" '
-            f"{status} {size} {seconds * 1000:.2f}ms\n"
+            f'{stamp} {client or "-"} "{method} {target} HTTP/{version}" {status} {size} {seconds * 1000:.2f}ms\n'
             for client, method, target, version, status, size, seconds in entries
         ]
     )
@@ -185,7 +184,7 @@ def _terminal_lines(entries: list[Entry], now: float) -> str:
     stamp = time.strftime("%H:%M:%S", time.localtime(now))
     return "".join(
         [
-            f"\x1b[2m{stamp} {client}\x1b[0m {method} {target.decode('latin-1')} "
+            f"\x1b[2m{stamp} {client or '-'}\x1b[0m {method} {target} "
             f"{_COLOURS.get(status // 100, '')}{status}\x1b[0m \x1b[2m{size} B {seconds * 1000:.2f} ms\x1b[0m\n"
             for client, method, target, _, status, size, seconds in entries
         ]
@@ -197,7 +196,7 @@ def _json_lines(entries: list[Entry], now: float) -> str:
     return "".join(
         [
             f'{{"time":"{stamp}","logger":"fastlane.access","client":"{client}","method":"{method}",'
-            f'"target":"{target.decode("latin-1")}","protocol":"HTTP/{version}","status":{status},"size":{size},'
+            f'"target":"{target}","protocol":"HTTP/{version}","status":{status},"size":{size},'
             f'"microseconds":{int(seconds * 1000000)}}}\n'
             for client, method, target, version, status, size, seconds in entries
         ]
@@ -211,15 +210,14 @@ def _local_time(now: float) -> str:
 
 def _escaped(entry: Entry) -> Entry:
     client, method, target, version, status, size, seconds = entry
-    plain = (_plain(client), _plain(method), _plain(target.decode("latin-1")).encode("ascii"), _plain(version))
-    return (*plain, status, size, seconds)
+    return _plain(client), _plain(method), _plain(target), _plain(version), status, size, seconds
 
 
 def _escaped_for_json(entry: Entry) -> Entry:
     client, method, target, version, status, size, seconds = _escaped(entry)
     one, two = "\\", "\\\\"
-    target = target.replace(one.encode(), two.encode())
-    return client.replace(one, two), method.replace(one, two), target, version.replace(one, two), status, size, seconds
+    texts = (client.replace(one, two), method.replace(one, two), target.replace(one, two), version.replace(one, two))
+    return (*texts, status, size, seconds)
 
 
 def _plain(text: str) -> str:
