@@ -180,7 +180,7 @@ class Cycle:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """``http.response.start`` and ``http.response.body``, checked and framed; waits while the peer does not read."""
+        """``http.response.start`` and ``http.response.body``, checked and framed; waits while the peer is slow."""
         protocol = self.protocol
         if protocol.write_paused and not self.disconnected:
             await protocol.drained()

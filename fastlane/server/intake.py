@@ -64,6 +64,8 @@ class Intake:
             if buffer in (b"", b"\r"):
                 self.is_partial = bool(buffer)
                 return None
+            if buffer[0] in b"\r\n":  # llhttp lets a bare one pass here
+                raise refusal_of(buffer)
         end = buffer.find(b"\r\n\r\n", max(self._fed - 3, 0))
         size = end + 4 if end >= 0 else len(buffer)
         upgraded = self._validate(buffer, size)
@@ -98,9 +100,13 @@ class Intake:
         return False
 
     def _check_partial_head(self, buffer: bytes) -> None:
+        """Refuse early what can't become a head any more: a client of HTTP/0.9, for one, will send no more."""
         limits = self._limits
-        if len(buffer) > limits.request_line and buffer.find(b"\r\n", 0, limits.request_line) < 0:
+        line_end = buffer.find(b"\r\n", 0, limits.request_line)
+        if line_end < 0 and len(buffer) > limits.request_line:
             raise URITooLong(f"the request line is longer than {limits.request_line} bytes")
+        if line_end >= 0 and not buffer[:line_end].endswith((b" HTTP/1.1", b" HTTP/1.0")):
+            raise refusal_of(buffer)
         if len(buffer) > limits.head_size:
             raise HeadersTooLarge(f"the request head is longer than {limits.head_size} bytes")
 
