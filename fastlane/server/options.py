@@ -21,7 +21,7 @@ from fastlane.server.quantities import octets, seconds
 from fastlane.supervisor.processors import usable_processors
 from fastlane.supervisor.settings import Address, Settings
 
-__all__ = ["OPTIONS", "ServeOptions"]
+__all__ = ["OPTIONS", "ServeOptions", "sources"]
 
 _WHERE = "Where it listens"
 _PROCESSES = "Processes"
@@ -214,7 +214,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         _check_keys(file, file_name)
         values: dict[str, object] = {}
         for option in OPTIONS:
-            for source, raw in _sources(option, flags or {}, environment, file, file_name):
+            for source, raw in sources(option, flags or {}, environment, file, file_name):
                 try:
                     values[option.name] = option.read(raw)
                 except ValueError as error:
@@ -279,7 +279,7 @@ _OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWAR
 """Names that other servers taught people; our own name beats them."""
 
 
-def _sources(
+def sources(
     option: Option,
     flags: Mapping[str, object],
     environment: Mapping[str, str],

@@ -1,0 +1,52 @@
+"""``fastlane config``: the options in force, and where each one comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import click
+
+from fastlane.server.option import Option
+from fastlane.server.options import OPTIONS, ServeOptions, sources
+from fastlane_cli.configuration import Configuration, read_configuration
+from fastlane_cli.flags import OptionCommand, serve_flags
+
+__all__ = ["command"]
+
+_SECRET = frozenset({"keyfile_password"})
+
+
+@click.command("config", cls=OptionCommand)
+@serve_flags()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def command(as_json: bool, **flags: object) -> None:
+    """Show every option that 'fastlane serve' would run with, and check them all.
+
+    Takes the same flags, environment and file as serve. What is not the default is marked with its source.
+    """
+    config = flags.get("config")
+    file = read_configuration(config if isinstance(config, str) else None)
+    options = ServeOptions.gather(flags, file=file.serve, file_name=file.name)
+    rows = [(option, _shown(option, getattr(options, option.name)), _source(option, flags, file)) for option in OPTIONS]
+    if as_json:
+        found = {option.name: {"value": value, "source": source or "default"} for option, value, source in rows}
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"file: {file.name if file.is_found else f'none (there is no {file.name})'}")
+    heading = ""
+    for option, value, source in rows:
+        if option.section != heading:
+            heading = option.section
+            click.echo(f"\n{heading}")
+        typed = replace(option, default=value).shown_default or "-"
+        click.echo(f"  {option.name:<20} {typed:<24} {source}".rstrip())
+
+
+def _source(option: Option, flags: dict[str, object], file: Configuration) -> str:
+    return next((place for place, _ in sources(option, flags, os.environ, file.serve, file.name)), "")
+
+
+def _shown(option: Option, value: object) -> object:
+    return "(not shown)" if option.name in _SECRET and value is not None else value
