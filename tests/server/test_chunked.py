@@ -21,7 +21,7 @@ def test_chunks_are_joined_and_the_rest_is_kept():
 
 
 def test_a_body_split_at_every_byte_is_the_same():
-    raw = b'a;n="v\\"";x\r\n0123456789\r\n0A ; q = 1\r\n0123456789\r\n000;last\r\nX-Sum: 1\r\nY:\r\n\r\n'
+    raw = b'a;n="v\\"";x\r\n0123456789\r\n0A;q=1\r\n0123456789\r\n000;last\r\nX-Sum: 1\r\nY:\r\n\r\n'
 
     assert decode(*(raw[at : at + 1] for at in range(len(raw)))) == (b"01234567890123456789", True, b"")
 
@@ -39,6 +39,9 @@ def test_a_body_split_at_every_byte_is_the_same():
         b"-1\r\n\r\n",
         b"\r\n",
         b"g\r\n",
+        b"3 ;a\r\nabc\r\n",
+        b"3; a\r\nabc\r\n",
+        b"3;a =b\r\nabc\r\n",
         b"3;\r\nabc\r\n",
         b"3;a=\r\nabc\r\n",
         b'3;a="b\r\nabc\r\n0\r\n\r\n',
