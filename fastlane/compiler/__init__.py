@@ -1,0 +1,77 @@
+"""Annotation → plan → one generated function per route.
+
+plan = read_handler(spec)                       at import: raises CompileError, with file, line and mend
+endpoint = compile_endpoint(spec, environment)  when the app freezes: what a door calls
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastlane.compiler.annotations import UnresolvedName
+from fastlane.compiler.dependencies import read_plan
+from fastlane.compiler.endpoint import BodyRule, Endpoint, Match
+from fastlane.compiler.generate import generate_endpoint
+from fastlane.compiler.plan import Plan
+from fastlane.compiler.singletons import Singletons, open_singletons
+from fastlane.compiler.spec import UNSET, Environment, RouteSpec
+from fastlane.compiler.threads import WorkerThreads
+from fastlane.errors import CompileError
+
+if TYPE_CHECKING:
+    from fastlane.compiler.encoder import Encoder
+
+__all__ = [
+    "UNSET",
+    "BodyRule",
+    "Endpoint",
+    "Environment",
+    "Match",
+    "Plan",
+    "RouteSpec",
+    "Singletons",
+    "UnresolvedName",
+    "WorkerThreads",
+    "compile_endpoint",
+    "open_singletons",
+    "read_handler",
+]
+
+
+def read_handler(spec: RouteSpec) -> Plan:
+    """Reads a route when it is declared, so that what is wrong with it is said there.
+
+    Raises:
+        UnresolvedName: an annotation names what does not exist yet; read it again when the app freezes.
+        CompileError: what can't be compiled.
+    """
+    plan = read_plan(spec, {})
+    _encoder_of(plan, validate=False)
+    return plan
+
+
+def compile_endpoint(spec: RouteSpec, environment: Environment) -> Endpoint:
+    """The endpoint of a route. Adds its app-scoped dependencies to ``environment.singletons``.
+
+    Raises:
+        CompileError: as ``read_handler``; an unresolved name is final here.
+    """
+    plan = read_plan(spec, environment.overrides)
+    for call in plan.singletons:
+        environment.singletons.setdefault(call.key, call)
+    return generate_endpoint(plan, _encoder_of(plan, validate=environment.validate_responses), environment)
+
+
+def _encoder_of(plan: Plan, *, validate: bool) -> Encoder:
+    from fastlane.compiler.encoder import compile_encoder
+
+    spec = plan.spec
+    try:
+        return compile_encoder(plan.returns, status=spec.status, produces=spec.produces, validate=validate)
+    except CompileError:
+        raise
+    except (TypeError, ValueError) as error:
+        place = plan.handler.place
+        raise place.error(
+            f"its return annotation can't be encoded: {error}", "return a type that msgspec encodes"
+        ) from error

@@ -1,0 +1,242 @@
+"""Signatures with resolved hints, and annotations taken apart."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NewType, TypeVar, Union
+
+import msgspec
+
+from fastlane.errors import CompileError
+from fastlane.params import Depends, Marker, State
+
+__all__ = [
+    "MISSING",
+    "Annotation",
+    "Parameter",
+    "Place",
+    "Signature",
+    "UnresolvedName",
+    "describe",
+    "read_signature",
+    "take_apart",
+]
+
+MISSING: Any = inspect.Parameter.empty
+"""No default, no annotation."""
+
+_UNION_ORIGINS = (Union, types.UnionType)
+_FIELD_QUALIFIERS = tuple(
+    getattr(typing, name)
+    for name in ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar")
+    if hasattr(typing, name)
+)
+
+
+class UnresolvedName(CompileError):
+    """An annotation names something that does not exist yet. The freeze tries again (REQUESTS 1)."""
+
+
+@dataclass(slots=True, frozen=True)
+class Place:
+    """Where an error of compilation points to."""
+
+    handler: str
+    file: str
+    line: int
+
+    def error(
+        self, problem: str, mend: str, parameter: str | None = None, kind: type[CompileError] = CompileError
+    ) -> CompileError:
+        """The error for this place, to be raised."""
+        return kind(problem, mend=mend, handler=self.handler, parameter=parameter, file=self.file, line=self.line)
+
+
+@dataclass(slots=True, frozen=True)
+class Parameter:
+    """A parameter of a handler or dependency: name, resolved annotation, default (or MISSING), passed by keyword."""
+
+    name: str
+    annotation: Any
+    default: Any
+    keyword: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Signature:
+    """What a function asks for and returns; ``returns`` is MISSING where nothing is written."""
+
+    place: Place
+    parameters: tuple[Parameter, ...]
+    returns: Any
+
+
+@dataclass(slots=True, frozen=True)
+class Annotation:
+    """An annotation taken apart.
+
+    Attributes:
+        type: without ``Annotated`` around it, aliases and NewTypes looked through.
+        markers: fastlane's own metadata.
+        metas: msgspec's constraints on the whole.
+        full: the same as msgspec should see it: with constraints, without markers.
+    """
+
+    type: Any
+    markers: tuple[Marker | Depends | State, ...]
+    metas: tuple[msgspec.Meta, ...]
+    full: Any
+
+
+def read_signature(function: Callable[..., Any], localns: Mapping[str, object], *, returns: bool = True) -> Signature:
+    """The parameters of a function, class, partial or callable object, hints resolved.
+
+    Args:
+        localns: the locals of the caller, for names that are no globals of the function.
+        returns: resolve the return annotation too (a class has none).
+
+    Raises:
+        UnresolvedName: a hint names what does not exist (yet).
+        CompileError: a hint that fails otherwise, ``*args``, a missing annotation, or no signature at all.
+    """
+    target = underlying(function)
+    place = _place_of(target, function)
+    try:
+        if sys.version_info >= (3, 14):  # pragma: no cover - needs 3.14
+            import annotationlib
+
+            signature = inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+        else:
+            signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise place.error(
+            f"its signature can't be read: {error}", "write a function with annotated parameters"
+        ) from None
+    scope = dict(localns)
+    for parameter in getattr(target, "__type_params__", ()):
+        scope.setdefault(parameter.__name__, parameter)
+    globalns = getattr(inspect.unwrap(target), "__globals__", {})
+    parameters = []
+    for name, raw in signature.parameters.items():
+        if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
+            stars = "*" if raw.kind is raw.VAR_POSITIONAL else "**"
+            raise place.error(
+                f"{stars}{name} can't be bound from a request", "name every parameter, and annotate it", name
+            )
+        if raw.annotation is MISSING:
+            raise place.error("the parameter has no annotation", f"write `{name}: str`, or whichever type it has", name)
+        annotation = _resolve(raw.annotation, globalns, scope, place, name)
+        parameters.append(Parameter(name, annotation, raw.default, raw.kind is raw.KEYWORD_ONLY))
+    answer = MISSING
+    if returns and not isinstance(function, type) and signature.return_annotation is not MISSING:
+        answer = _resolve(signature.return_annotation, globalns, scope, place, None)
+    return Signature(place, tuple(parameters), answer)
+
+
+def underlying(function: Any) -> Any:
+    """The function that runs in the end: through partials, callable objects, and to a class's ``__init__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if isinstance(function, type):
+        return function.__init__ if function.__init__ is not object.__init__ else function
+    if inspect.isroutine(function):
+        return function
+    call = getattr(type(function), "__call__", None)
+    return call if inspect.isroutine(call) and call is not type.__call__ else function
+
+
+def _place_of(target: Any, function: Any) -> Place:
+    code = getattr(inspect.unwrap(target), "__code__", None)
+    name = getattr(function, "__qualname__", None) or getattr(target, "__qualname__", None) or repr(function)
+    return Place(name, code.co_filename if code else "", code.co_firstlineno if code else 0)
+
+
+def _resolve(
+    raw: Any, globalns: dict[str, Any], localns: dict[str, object], place: Place, parameter: str | None
+) -> Any:
+    # typing resolves hints of whatever has ``__annotations__``. One at a time, so that an error knows its parameter.
+    holder = types.SimpleNamespace(__annotations__={"it": raw})
+    try:
+        return typing.get_type_hints(holder, globalns, localns, include_extras=True)["it"]
+    except NameError as error:
+        raise place.error(
+            f"the annotation {_text(raw)!r} names something that does not exist: {error}",
+            "define it before the app starts, and import it outside `if TYPE_CHECKING:`",
+            parameter,
+            UnresolvedName,
+        ) from error
+    except Exception as error:
+        raise place.error(
+            f"the annotation {_text(raw)!r} can't be evaluated: {error}",
+            "write an annotation that Python can evaluate",
+            parameter,
+        ) from error
+
+
+def take_apart(annotation: Any) -> Annotation:
+    """See ``Annotation``. Markers inside the one real arm of a union with None count for the whole."""
+    markers: list[Marker | Depends | State] = []
+    metas: list[msgspec.Meta] = []
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is Annotated:
+            inner, *extras = typing.get_args(annotation)
+            own = [marker for extra in extras if (marker := _as_marker(extra)) is not None]
+            markers[:0] = own
+            metas[:0] = [extra for extra in extras if isinstance(extra, msgspec.Meta)]
+            annotation = inner
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif _is_alias(annotation):
+            annotation = annotation.__value__
+        elif _is_alias(origin):
+            annotation = origin.__value__[typing.get_args(annotation)]
+        elif origin in _FIELD_QUALIFIERS:
+            annotation = typing.get_args(annotation)[0]
+        elif isinstance(annotation, TypeVar):
+            annotation = annotation.__bound__ if annotation.__bound__ is not None else Any
+        else:
+            break
+    if origin in _UNION_ORIGINS:
+        arms = typing.get_args(annotation)
+        real = [arm for arm in arms if arm is not type(None)]
+        inner_parts = [take_apart(arm) for arm in real]
+        if len(real) == 1 and inner_parts[0].markers:
+            markers.extend(inner_parts[0].markers)
+            annotation = inner_parts[0].full | None
+    full = Annotated[(annotation, *metas)] if metas else annotation  # type: ignore[valid-type]
+    return Annotation(annotation, tuple(markers), tuple(metas), full)
+
+
+def union_arms(annotation: Any) -> tuple[Any, ...] | None:
+    """The members of a union, None where it is none."""
+    return typing.get_args(annotation) if typing.get_origin(annotation) in _UNION_ORIGINS else None
+
+
+def _as_marker(extra: object) -> Marker | Depends | State | None:
+    if isinstance(extra, (Marker, Depends, State)):
+        return extra
+    if isinstance(extra, type) and issubclass(extra, (Marker, State)) and extra is not Marker:
+        return extra()  # ``Annotated[str, Header]``
+    return None
+
+
+def _is_alias(annotation: object) -> bool:
+    return type(annotation).__name__ == "TypeAliasType" and hasattr(annotation, "__value__")
+
+
+def describe(annotation: Any) -> str:
+    """An annotation as its author wrote it, near enough."""
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return annotation.__qualname__
+    return str(annotation).replace("typing.", "")
+
+
+def _text(raw: object) -> str:
+    return raw if isinstance(raw, str) else getattr(raw, "__forward_arg__", None) or describe(raw)
