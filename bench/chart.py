@@ -25,22 +25,24 @@ def colour(label: str) -> str:
     return FLOOR if label.startswith("floor") else OTHER
 
 
+def text(x: float, y: float, words: str, *, size: float = 12.5, bold: bool = False, anchor: str = "start") -> str:
+    weight = " font-weight='700'" if bold else ""
+    place = f"x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}'"
+    return f"<text {place} {FONT} font-size='{size}' fill='#212529'{weight}>{escape(words)}</text>"
+
+
 def draw_panel(title: str, values: Mapping[str, float], top: int) -> list[str]:
     room = WIDTH - LABEL - 70
     widest = max(values.values())
-    lines = [
-        f"<text x='16' y='{top + 26}' {FONT} font-size='15' font-weight='600' fill='#212529'>{escape(title)}</text>"
-    ]
+    lines = [text(16, top + 26, title, size=15, bold=True)]
     for row, (label, value) in enumerate(sorted(values.items(), key=lambda item: item[1])):
         y = top + HEAD + row * ROW
         length = max(1.0, value / widest * room)
-        weight = " font-weight='700'" if label.startswith("fastlane") else ""
+        bold = label.startswith("fastlane")
         lines += [
-            f"<text x='{LABEL - 8}' y='{y + 13}' text-anchor='end' {FONT} font-size='12.5' fill='#212529'{weight}>"
-            f"{escape(label)}</text>",
+            text(LABEL - 8, y + 13, label, bold=bold, anchor="end"),
             f"<rect x='{LABEL}' y='{y}' width='{length:.1f}' height='{BAR}' rx='2' fill='{colour(label)}'/>",
-            f"<text x='{LABEL + length + 6:.1f}' y='{y + 13}' {FONT} font-size='12.5' fill='#212529'{weight}>"
-            f"{value:.1f}</text>",
+            text(LABEL + length + 6, y + 13, f"{value:.1f}", bold=bold),
         ]
     return lines
 
@@ -60,14 +62,13 @@ def draw(panels: Sequence[Panel], caption: str) -> str:
         body += draw_panel(title, values, top)
         top += HEAD + len(values) * ROW + 10
     height = top + 30
-    return "\n".join(
-        [
-            f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{height}' viewBox='0 0 {WIDTH} {height}' "
-            f"role='img' aria-label='{escape(caption, quote=True)}'>",
-            f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>",
-            *body,
-            f"<text x='16' y='{top + 16}' {FONT} font-size='11' fill='#495057'>{escape(caption)}</text>",
-            "</svg>",
-            "",
-        ]
-    )
+    size = f"width='{WIDTH}' height='{height}' viewBox='0 0 {WIDTH} {height}'"
+    label = escape(caption, quote=True)
+    lines = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' aria-label='{label}'>",
+        f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>",
+        *body,
+        text(16, top + 16, caption, size=11),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"

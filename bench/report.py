@@ -31,7 +31,8 @@ def medians(results: Results, attribute: str = "cpu") -> dict[str, dict[str, flo
 
 
 def median_of(samples: Sequence[Sample], attribute: str) -> float:
-    return statistics.median(getattr(sample, attribute) for sample in samples)
+    values: list[float] = [getattr(sample, attribute) for sample in samples]
+    return statistics.median(values)
 
 
 def machine() -> dict[str, str]:

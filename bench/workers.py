@@ -69,23 +69,23 @@ def keep_alive(port: int, count: int, at_once: bool) -> Iterator[None]:
     """
     request = f"GET /hello HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-        waiting = 0
+        waiting: set[socket.socket] = set()
         for _ in range(count):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             connection.sendall(request)
             if at_once:
-                selector.register(connection, selectors.EVENT_READ)
-                waiting += 1
+                selector.register(connection, selectors.EVENT_READ, connection)
+                waiting.add(connection)
             else:
                 expect_answer(connection)
         while waiting:
             ready = selector.select(timeout=10)
             if not ready:
-                raise RuntimeError(f"{waiting} of {count} connections got no answer within 10 s")
+                raise RuntimeError(f"{len(waiting)} of {count} connections got no answer within 10 s")
             for key, _ in ready:
-                expect_answer(key.fileobj)
-                selector.unregister(key.fileobj)
-                waiting -= 1
+                expect_answer(key.data)
+                selector.unregister(key.data)
+                waiting.remove(key.data)
         yield
 
 
