@@ -35,6 +35,7 @@ class Settings:
         run: ``module:function``; called in each worker with what ``load`` returned and a `WorkerContext`.
         options: passed on to ``load`` and ``run``; the supervisor never looks inside.
         name: what the log lines and the process titles call the application.
+        scheme: what the log puts before an address, ``http`` or ``https``.
         workers: how many processes serve.
         addresses: where to listen.
         backlog: connections that the kernel keeps waiting.
@@ -42,6 +43,7 @@ class Settings:
         timeout: a worker whose event loop gave no heartbeat for so long is replaced.
         boot_timeout: from the start of a process to its being ready.
         graceful_timeout: from the request to stop until what still runs is cut off.
+        idle_timeout: in a reload, how long a silent keep-alive connection may hold the worker that is replaced.
         drain_delay: how long a server that was told to stop still accepts connections.
         surge: workers that a roll may run above ``workers``; None: as many as there are workers.
         max_requests, max_rss, max_lifetime: a worker beyond it is replaced, successor first, one at a time. Each worker
@@ -54,6 +56,7 @@ class Settings:
     run: str
     options: Mapping[str, object] = field(default_factory=dict)
     name: str = "app"
+    scheme: str = "http"
     workers: int = 1
     addresses: tuple[Address, ...] = (Address(host="127.0.0.1", port=8000),)
     backlog: int = 2048
@@ -61,6 +64,7 @@ class Settings:
     timeout: float | None = 30.0
     boot_timeout: float = 60.0
     graceful_timeout: float = 30.0
+    idle_timeout: float = 75.0
     drain_delay: float = 0.0
     surge: int | None = None
     max_requests: int | None = None

@@ -1,0 +1,87 @@
+"""What the supervisor's processes call: `load` in the template, `run` in each worker."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from fastlane.discovery import DiscoveryError, load_app
+from fastlane.errors import CompileError, ConfigurationError
+from fastlane.server.config import LaneConfig
+from fastlane.server.options import ServeOptions
+from fastlane.server.server import LaneServer
+from fastlane.supervisor.child import WorkerContext
+from fastlane.supervisor.failure import BootFailure
+
+__all__ = ["load", "run"]
+
+_END_SECONDS = 1.0
+"""What is left of the loop's tasks and generators gets to end."""
+
+
+def load(options: Mapping[str, Any]) -> LaneConfig:
+    """Import the application and everything that serving it needs, so that workers share it.
+
+    Args:
+        options: what `ServeOptions.settings` wrote: ``app`` and ``serve``.
+
+    Raises:
+        BootFailure: exit code 4 if the application can't be imported or compiled, 2 if an option can't be used.
+    """
+    serve = msgspec.convert(options["serve"], ServeOptions)
+    try:
+        app = load_app(str(options["app"]), serve.app_dir)
+        _freeze(app)
+    except (DiscoveryError, CompileError) as error:
+        raise BootFailure(str(error), 4) from error
+    except ConfigurationError as error:
+        raise BootFailure(str(error), 2) from error
+    config = LaneConfig.from_options(app, serve)
+    try:
+        config.load()
+    except OSError as error:  # of the TLS files; ssl.SSLError is one, too
+        raise BootFailure(f"the TLS certificate or key can't be used: {error}", 2) from error
+    config.get_loop_factory()
+    return config
+
+
+def _freeze(app: object) -> None:
+    """Compile a fastlane app's routes now: once, and in the pages that workers share."""
+    module = sys.modules.get("fastlane.app")
+    if module is not None and isinstance(app, module.App):
+        app.table  # noqa: B018
+
+
+def run(config: LaneConfig, context: WorkerContext) -> None:
+    """Serve until the supervisor says TERM, in the worker's own event loop.
+
+    Raises:
+        BootFailure: the application's lifespan failed.
+    """
+    factory = config.get_loop_factory() or asyncio.new_event_loop
+    loop = factory()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(LaneServer(config, context).serve())
+    finally:
+        loop.run_until_complete(_end_leftovers())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _end_leftovers() -> None:
+    """Cancel what user code left running, for a bounded time: the process ends in any case."""
+    loop = asyncio.get_running_loop()
+    left = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_END_SECONDS)
+    try:
+        await asyncio.wait_for(loop.shutdown_asyncgens(), _END_SECONDS)
+    except TimeoutError:
+        pass

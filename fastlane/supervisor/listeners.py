@@ -1,0 +1,181 @@
+"""The sockets that all workers share: opened or inherited once, by the supervisor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastlane.supervisor.failure import BootFailure
+from fastlane.supervisor.settings import Address
+
+__all__ = ["Listener", "activated_descriptors", "open_listeners"]
+
+_FIRST_ACTIVATED = 3  # sd_listen_fds(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening, non-blocking socket.
+
+    Attributes:
+        inherited: somebody else holds it too, so that it gets neither ``listen(0)`` nor ``shutdown()`` at the end.
+        path: the Unix socket's file, which is ours to remove; empty otherwise.
+    """
+
+    socket: socket.socket
+    inherited: bool = False
+    path: str = ""
+
+    def url(self, scheme: str = "http") -> str:
+        """How the log names it."""
+        name = self.socket.getsockname()
+        if isinstance(name, tuple):
+            host = f"[{name[0]}]" if ":" in name[0] else name[0]
+            return f"{scheme}://{host}:{name[1]}"
+        text: str = os.fsdecode(name)
+        return "unix:" + ("@" + text[1:] if text.startswith("\0") else text)
+
+    def close(self) -> None:
+        """Close this process's copy."""
+        self.socket.close()
+
+    def remove(self) -> None:
+        """Remove the file of a Unix socket, if it is still the one that was made here."""
+        if self.path:
+            try:
+                os.unlink(self.path)
+            except FileNotFoundError:
+                pass
+
+
+def activated_descriptors(environment: Mapping[str, str], pid: int) -> list[int]:
+    """The descriptors of socket activation (sd_listen_fds(3)): ``LISTEN_FDS`` from 3 on, if ``LISTEN_PID`` is ours."""
+    if environment.get("LISTEN_PID") != str(pid) or not environment.get("LISTEN_FDS", "").isdecimal():
+        return []
+    return list(range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(environment["LISTEN_FDS"])))
+
+
+def open_listeners(addresses: tuple[Address, ...], backlog: int) -> list[Listener]:
+    """Bind and listen.
+
+    Raises:
+        BootFailure: with exit code 3; the text names the address and the reason. Nothing stays open then.
+    """
+    opened: list[Listener] = []
+    try:
+        for address in addresses:
+            if address.fd is not None:
+                opened.append(_inherit(address.fd))
+            elif address.path is not None:
+                opened.append(_bind_path(address.path, address.permissions, backlog))
+            else:
+                opened += _bind_host(address.host or "", address.port, backlog)
+    except BaseException:
+        for listener in opened:
+            listener.close()
+            listener.remove()
+        raise
+    return opened
+
+
+def _inherit(fd: int) -> Listener:
+    try:
+        # Family and type are read from the socket: a guess would cost TCP_NODELAY (uvicorn assumes AF_UNIX).
+        opened = socket.socket(fileno=os.dup(fd))
+        if opened.type != socket.SOCK_STREAM or not opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            opened.close()
+            raise BootFailure(f"descriptor {fd} is no listening stream socket")
+    except OSError as error:
+        raise BootFailure(f"descriptor {fd} can't be used: {error.strerror}") from error
+    _prepare(opened)
+    return Listener(opened, inherited=True)
+
+
+def _prepare(listener: socket.socket) -> None:
+    listener.setblocking(False)
+    if listener.family != socket.AF_UNIX:
+        # Accepted sockets inherit it on Linux, whichever event loop takes them.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _bind_host(host: str, port: int, backlog: int) -> list[Listener]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise BootFailure(f"can't listen on {host}:{port}: {error.strerror}") from error
+    opened: list[Listener] = []
+    try:
+        for family, kind, protocol, _, place in dict.fromkeys(found):
+            if opened and port == 0:
+                place = (place[0], opened[0].socket.getsockname()[1], *place[2:])
+            bound = socket.socket(family, kind, protocol)
+            try:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.bind(place)
+                bound.listen(backlog)
+            except OSError as error:
+                bound.close()
+                raise BootFailure(f"can't listen on {place[0]!s} port {place[1]}: {_reason(error)}") from error
+            _prepare(bound)
+            opened.append(Listener(bound))
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _bind_path(path: str, permissions: int, backlog: int) -> Listener:
+    abstract = path.startswith("@")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not abstract:
+            _remove_stale(path)
+        # bind() makes the file with the umask's permissions: set it first, so that there is no moment with more.
+        before = os.umask(0o777 & ~permissions)
+        try:
+            bound.bind("\0" + path[1:] if abstract else path)
+        finally:
+            os.umask(before)
+        if not abstract:
+            os.chmod(path, permissions)
+        bound.listen(backlog)
+    except OSError as error:
+        bound.close()
+        raise BootFailure(f"can't listen on unix:{path}: {_reason(error)}") from error
+    _prepare(bound)
+    return Listener(bound, path="" if abstract else os.path.abspath(path))
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more: one that a killed server left behind."""
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise OSError(errno.EEXIST, "there is a file of that name, and it is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its queue is full: somebody listens
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use (another server runs there; end it or choose another port)"
+    if error.errno == errno.EACCES:
+        return "permission denied (ports below 1024 need CAP_NET_BIND_SERVICE)"
+    return error.strerror or str(error)

@@ -1,0 +1,51 @@
+"""From settings to a running supervisor, and back to an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from fastlane.supervisor.failure import BootFailure
+from fastlane.supervisor.kernel import raise_descriptor_limit, set_title
+from fastlane.supervisor.listeners import open_listeners
+from fastlane.supervisor.machine import Machine
+from fastlane.supervisor.privileges import resolve_account
+from fastlane.supervisor.scoreboard import Scoreboard
+from fastlane.supervisor.settings import Settings
+from fastlane.supervisor.supervisor import Supervisor
+
+__all__ = ["serve"]
+
+logger = logging.getLogger("fastlane.supervisor")
+
+
+def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+    """See `fastlane.supervisor.run`."""
+    try:
+        resolve_account(settings.user, settings.group)
+        listeners = open_listeners(settings.addresses, settings.backlog)
+    except BootFailure as failure:
+        logger.error("%s", failure)
+        return failure.exit_code
+    raise_descriptor_limit()
+    # Room for the old and the new generation of a reload, several times over: draining workers keep their slots.
+    board = Scoreboard(max(64, settings.workers * 8))
+    machine = Machine(listeners, board)
+    try:
+        set_title(f"fastlane: supervisor of {settings.name}")
+        urls = ", ".join(listener.url(settings.scheme) for listener in listeners)
+        count = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
+        logger.info("serving %s on %s with %s (pid %d)", settings.name, urls, count, os.getpid())
+        return Supervisor(settings, machine, board, reread, _has_terminal()).run()
+    finally:
+        machine.close()
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""Shared memory in which every worker says how it is, and reads how the others are.
+
+One writer per slot, absolute numbers, one aligned eight-byte store for each: a reader may see an old number, never a
+torn one. The supervisor zeroes the slot of a dead worker.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+
+__all__ = ["BOOTING", "DRAINING", "EMPTY", "READY", "Scoreboard", "Slot"]
+
+EMPTY, BOOTING, READY, DRAINING = range(4)
+"""What a slot's worker is doing."""
+
+_STATE, _PID, _GENERATION, _HEARTBEAT, _CONNECTIONS, _REQUESTS, _IN_FLIGHT, _ORDER = range(8)
+_WORDS = 16  # a slot is two cache lines of its own, so that writers don't slow each other
+_FRESH = 2_000_000_000
+"""Nanoseconds after its last heartbeat for which a worker's share of the connections counts."""
+
+
+class Scoreboard:
+    """``capacity`` slots, and one word for all: whether the whole server is stopping.
+
+    Make it before forking; every process that inherits it sees the same memory.
+    """
+
+    __slots__ = ("capacity", "words")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.words = memoryview(mmap.mmap(-1, (capacity + 1) * _WORDS * 8)).cast("q")
+
+    def slot(self, number: int) -> Slot:
+        """The slot ``number``, from 0."""
+        return Slot(self, number)
+
+    @property
+    def stopping(self) -> bool:
+        """The supervisor ends all workers: no one will accept after them."""
+        return bool(self.words[0])
+
+    @stopping.setter
+    def stopping(self, value: bool) -> None:
+        self.words[0] = value
+
+
+class Slot:
+    """One worker's words. Only that worker writes them, except for `clear`."""
+
+    __slots__ = ("_base", "_words", "board", "number")
+
+    def __init__(self, board: Scoreboard, number: int) -> None:
+        if not 0 <= number < board.capacity:
+            raise IndexError(f"slot {number} of {board.capacity}")
+        self.board = board
+        self.number = number
+        self._words = board.words
+        self._base = (number + 1) * _WORDS
+
+    def begin(self, pid: int, generation: int, order: int) -> bool:
+        """A worker was born for ``order``. False if that has been taken back: then it must end.
+
+        The worker writes its process id and then reads the order; who takes back clears the order and then reads the
+        process id. One of the two always sees the other.
+        """
+        words, base = self._words, self._base
+        words[base + _PID] = pid
+        if words[base + _ORDER] != order:
+            return False
+        words[base + _GENERATION] = generation
+        words[base + _HEARTBEAT] = time.monotonic_ns()
+        words[base + _STATE] = BOOTING
+        return True
+
+    def order(self, number: int) -> None:
+        """The supervisor gives the slot to the worker that will be born for ``number``."""
+        self.clear()
+        self._words[self._base + _ORDER] = number
+
+    def take_back(self) -> int:
+        """The supervisor has no use for the worker any more; returns its process id, or 0 if it is not born yet."""
+        self._words[self._base + _ORDER] = 0
+        return self._words[self._base + _PID]
+
+    def clear(self) -> None:
+        """The worker is dead (the supervisor calls this), or not yet born."""
+        for word in range(self._base, self._base + _WORDS):
+            self._words[word] = 0
+
+    def beat(self, connections: int, requests: int, in_flight: int) -> None:
+        """The event loop turns: publish the time and the totals."""
+        words, base = self._words, self._base
+        words[base + _CONNECTIONS] = connections
+        words[base + _REQUESTS] = requests
+        words[base + _IN_FLIGHT] = in_flight
+        words[base + _HEARTBEAT] = time.monotonic_ns()
+
+    @property
+    def state(self) -> int:
+        return self._words[self._base + _STATE]
+
+    @state.setter
+    def state(self, value: int) -> None:
+        self._words[self._base + _STATE] = value
+
+    @property
+    def connections(self) -> int:
+        """Open connections, TLS handshakes included."""
+        return self._words[self._base + _CONNECTIONS]
+
+    @connections.setter
+    def connections(self, value: int) -> None:
+        self._words[self._base + _CONNECTIONS] = value
+
+    @property
+    def pid(self) -> int:
+        return self._words[self._base + _PID]
+
+    @property
+    def generation(self) -> int:
+        return self._words[self._base + _GENERATION]
+
+    @property
+    def heartbeat(self) -> float:
+        """When the event loop last turned, in seconds of the monotonic clock."""
+        return self._words[self._base + _HEARTBEAT] / 1e9
+
+    @property
+    def requests(self) -> int:
+        """Requests answered since the worker was born."""
+        return self._words[self._base + _REQUESTS]
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered."""
+        return self._words[self._base + _IN_FLIGHT]
+
+    def accepting_peers(self) -> list[int]:
+        """Indexes into ``board.words`` of the other workers' connection counts.
+
+        Only those count that take connections: ready, not draining, and with a heartbeat younger than two seconds, so
+        that a blocked or stopped sibling never keeps the others from accepting.
+        """
+        words = self._words
+        oldest = time.monotonic_ns() - _FRESH
+        return [
+            base + _CONNECTIONS
+            for base in range(_WORDS, len(words), _WORDS)
+            if words[base + _STATE] == READY and words[base + _HEARTBEAT] >= oldest and base != self._base
+        ]
