@@ -47,7 +47,7 @@ def server_that_accepts_everything(body: bytes):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Quiet."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
