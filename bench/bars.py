@@ -38,6 +38,7 @@ class Bar:
     key: str
     text: str
     limit: float
+    kind: Literal["bar", "aim"] = "bar"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ BARS: tuple[Bar, ...] = (
     Bar("share_1000", "2 workers, 1,000 keep-alive connections: share of the busiest ≤ 60 %", 0.6),
     Bar("extra_worker", "PSS of one more worker ≤ 10 MB", 10.0),
     Bar("import", "`import fastlane` / import of asyncio and msgspec ≤ 1.4", 1.4),
+    Bar("import_app", "`from fastlane import App` / the same ≤ 1.4", 1.4, kind="aim"),
     Bar("cold_start", "`fastlane serve` to first 200 / bare ASGI on uvicorn ≤ 1.6", 1.6),
 )
 
@@ -105,5 +107,5 @@ def judge_figures(figures: Mapping[str, float]) -> list[Judged]:
     judged = []
     for bar in BARS:
         value = figures.get(bar.key)
-        judged.append(Judged(bar.text, "bar", value, None if value is None else value <= bar.limit))
+        judged.append(Judged(bar.text, bar.kind, value, None if value is None else value <= bar.limit))
     return judged

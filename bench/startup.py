@@ -39,9 +39,10 @@ IMPORTS = {
 def time_import(statement: str) -> tuple[float, list[str]]:
     """Seconds of one import in a fresh interpreter, and which heavy modules it brought."""
     program = TIME_IMPORT.format(statement=statement, heavy=HEAVY)
-    output = subprocess.run(
-        [OWN_PYTHON, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    finished = subprocess.run([OWN_PYTHON, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        raise RuntimeError(f"`{statement}` failed: {finished.stderr.splitlines()[-1]}")
+    output = finished.stdout.split()
     return float(output[0]), output[1:]
 
 
@@ -118,9 +119,8 @@ def figures(say: Say, repeats: int = 15) -> dict[str, float]:
     """Ratios by the keys of ``bench.bars.BARS`` (and two more, for information).
 
     Raises:
-        RuntimeError: an import brings a module that it must not.
+        RuntimeError: an import fails, or brings a module that it must not.
         ServerFailed: a server did not start.
-        CalledProcessError: an import failed.
     """
     return import_figures(say, repeats) | cold_start_figures(say, repeats)
 
