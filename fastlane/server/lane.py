@@ -46,9 +46,11 @@ class Lane:
         "app",
         "app_state",
         "config",
+        "context",
         "defaults",
         "fastlane",
         "limits",
+        "max_body",
         "prefixes",
         "server_state",
         "trusted_hosts",
@@ -69,6 +71,8 @@ class Lane:
                 self.trusted_hosts = inner.trusted_hosts
             inner = inner.app
         self.fastlane = inner if isinstance(inner, App) and not inner.asgi_only else None
+        self.context: Any = None if self.fastlane is None else self.fastlane.context
+        self.max_body = None if self.fastlane is None else self.fastlane.max_body
         self.access_log: AccessLog | None = getattr(config, "access_writer", None) or _uvicorn_access_log(config)
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._default_names: frozenset[bytes] = frozenset()
@@ -134,6 +138,8 @@ class Lane:
             prefix = STATUS_LINES[endpoint.status] + header_block(endpoint.headers) + defaults
             if not endpoint.empty:
                 prefix += b"content-length: "
+            elif endpoint.status == 205:
+                prefix += b"content-length: 0\r\n"  # else a client would wait for its end (RFC 9110 15.3.6)
             self.prefixes[endpoint] = prefix
         return prefix
 

@@ -9,11 +9,11 @@ from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from fastlane.answer import answer_refusal, check_expectation, check_media_type, too_large
 from fastlane.errors import BadRequest, HTTPError, Internal, Unavailable
 from fastlane.http.problem import problem_response
 from fastlane.http.request import Request
 from fastlane.http.response import Response
-from fastlane.server.admission import refuse_expectation, refuse_media_type, refuse_size
 from fastlane.server.cycle import Cycle, build_scope
 from fastlane.server.lane import Lane
 from fastlane.server.reception import BODY, BUSY, CLOSED, IDLE, STREAM, Reception
@@ -86,7 +86,7 @@ class LaneProtocol(Reception):
         self._continue_owed = has_body and head.expect is not None
         self._body_size = 0
         self._body_limit = None
-        error = refuse_expectation(head) or self._refuse_overload()
+        error = self._refuse_overload()
         if error is not None:
             self._reply_response(head, problem_response(error))
         elif fastlane is not None and self._route(head):
@@ -116,14 +116,23 @@ class LaneProtocol(Reception):
 
     def _begin_route(self, head: LaneHead, has_body: bool) -> None:
         endpoint: Endpoint = head.endpoint  # type: ignore[assignment]
-        if not has_body:
-            self.answer(head, b"")
-            return
         rule = endpoint.body
         limit = rule.max_size if rule is not None else self.lane.max_body
-        error = refuse_size(head, limit) or (refuse_media_type(head, rule) if rule is not None else None)
-        if error is not None:
-            self._fail(head, error)
+        try:
+            if head.expect is not None:
+                check_expectation(head)
+            if has_body and endpoint.route is not None:
+                if limit is not None and head.content_length > limit:
+                    raise too_large(limit)
+                if rule is not None:
+                    check_media_type(head, rule)
+        except HTTPError as error:
+            request = self._request(head, b"")
+            self.start_task(self._settle(head, answer_refusal(self.lane.fastlane.table, request, error)))  # type: ignore[union-attr]
+            return
+        if not has_body or endpoint.route is None:
+            # What nobody wrote (404, 405, OPTIONS) is answered before the body is read.
+            self.answer(head, b"")
             return
         self._remember(head)
         self._body_limit = limit
@@ -144,7 +153,8 @@ class LaneProtocol(Reception):
             self._started_at = monotonic()
         request = Request(head, head.values, body, self, endpoint, lane.context) if endpoint.needs_request else None
         if endpoint.suspends:
-            self._phase = BUSY
+            if self._phase != STREAM:
+                self._phase = BUSY
             self.start_eager_task(self._run(head, endpoint, request, body))
             return
         try:
@@ -165,11 +175,12 @@ class LaneProtocol(Reception):
         else:
             self._reply(head, endpoint, result)
 
+    def _request(self, head: LaneHead, body: bytes) -> Request:
+        return Request(head, head.values, body, self, head.endpoint, self.lane.context)  # type: ignore[arg-type]
+
     def _fail(self, head: LaneHead, error: Exception, request: Request | None = None, body: bytes = b"") -> None:
         """Answer an exception, as the app's exception handlers say."""
-        if request is None:
-            request = Request(head, head.values, body, self, head.endpoint, self.lane.context)  # type: ignore[arg-type]
-        outcome = self.lane.failure(request, error)
+        outcome = self.lane.failure(request or self._request(head, body), error)
         if isinstance(outcome, Response):
             self._reply_response(head, outcome)
         else:
@@ -191,7 +202,7 @@ class LaneProtocol(Reception):
             return
         prefix = self.lane.prefix(endpoint)
         length = len(result)  # type: ignore[arg-type]
-        if head.plain and self._keep_alive and length < LENGTHS_COUNT and not endpoint.empty:
+        if head.plain and self._keep_alive and length < LENGTHS_COUNT and not endpoint.empty and self._phase != STREAM:
             self.write(prefix + LENGTHS[length] + result)  # type: ignore[operator]
         else:
             if not endpoint.empty:
@@ -232,8 +243,12 @@ class LaneProtocol(Reception):
 
     def _begin_asgi(self, head: LaneHead, has_body: bool) -> None:
         limit = self.lane.limits.body_size
-        error = refuse_size(head, limit)
-        if error is not None:
+        try:
+            if head.expect is not None:
+                check_expectation(head)
+            if limit is not None and head.content_length > limit:
+                raise too_large(limit)
+        except HTTPError as error:
             self._reply_response(head, problem_response(error))
             return
         self._body_limit = limit

@@ -17,9 +17,9 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from fastlane.answer import too_large
 from fastlane.errors import HTTPError, RequestTimeout
 from fastlane.http.problem import problem_response
-from fastlane.server.admission import too_large
 from fastlane.server.cycle import READ_AHEAD
 from fastlane.server.intake import Intake
 from fastlane.server.lane import Lane
