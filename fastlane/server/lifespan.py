@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from types import TracebackType
 from typing import Any
 
 from uvicorn.lifespan.on import LifespanOn, LifespanReceiveMessage
@@ -80,7 +81,7 @@ class Lifespan(LifespanOn):
         try:
             await self.config.loaded_app(scope, self.receive, self.send)
         except BaseException as error:
-            self.error = error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)
+            self.error = error.with_traceback(_of_the_application(error.__traceback__))
             self.error_occurred = True
             if self.startup_event.is_set():
                 self.shutdown_failed = True
@@ -91,3 +92,10 @@ class Lifespan(LifespanOn):
         finally:
             self.startup_event.set()
             self.shutdown_event.set()
+
+
+def _of_the_application(frames: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is neither this module's nor uvicorn's."""
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("uvicorn", "fastlane"):
+        frames = frames.tb_next
+    return frames

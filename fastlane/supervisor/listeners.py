@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.settings import Address
@@ -109,7 +110,8 @@ def _bind_host(host: str, port: int, backlog: int) -> list[Listener]:
         raise BootFailure(f"can't listen on {host}:{port}: {error.strerror}") from error
     opened: list[Listener] = []
     try:
-        for family, kind, protocol, _, place in dict.fromkeys(found):
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            place: tuple[Any, ...] = address
             if opened and port == 0:
                 place = (place[0], opened[0].socket.getsockname()[1], *place[2:])
             bound = socket.socket(family, kind, protocol)
@@ -121,7 +123,7 @@ def _bind_host(host: str, port: int, backlog: int) -> list[Listener]:
                 bound.listen(backlog)
             except OSError as error:
                 bound.close()
-                raise BootFailure(f"can't listen on {place[0]!s} port {place[1]}: {_reason(error)}") from error
+                raise BootFailure(f"can't listen on {place[0]} port {place[1]}: {_reason(error)}") from error
             _prepare(bound)
             opened.append(Listener(bound))
     except BaseException:

@@ -90,6 +90,7 @@ class Machine:
         self._board = board
         self._mailbox = Mailbox()
         self._templates: dict[int, _Template] = {}
+        self._unreaped: set[int] = set()
         self._stacks = os.pipe()
         self._lifeline = os.pipe()
         self._signals, self._wakeup = socket.socketpair()
@@ -143,6 +144,7 @@ class Machine:
             if pid == 0:
                 break
             deaths.append(Died(pid, os.waitstatus_to_exitcode(status)))
+            self._unreaped.discard(pid)
             for template in self._templates.values():
                 if template.pid == pid:
                     template.is_alive = False  # its number may be somebody else's from now on
@@ -169,6 +171,7 @@ class Machine:
             run_template(inheritance, theirs)
         theirs.close()
         self._templates[generation] = _Template(pid, ours)
+        self._unreaped.add(pid)
         self._poll.register(ours.fileno(), select.POLLIN)
         return pid
 
@@ -236,6 +239,8 @@ class Machine:
         """End all templates, close everything, and restore the signals."""
         for generation in list(self._templates):
             self.end_template(generation)
+        for pid in self._unreaped:
+            os.waitpid(pid, 0)  # they were killed: this takes no time, and leaves no zombie to an init that reaps none
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -13,7 +13,6 @@ from fastlane.supervisor.machine import Machine
 from fastlane.supervisor.privileges import resolve_account
 from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Settings
-from fastlane.supervisor.supervisor import Supervisor
 
 __all__ = ["serve"]
 
@@ -33,11 +32,15 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> i
     board = Scoreboard(max(64, settings.workers * 8))
     machine = Machine(listeners, board)
     try:
+        template = machine.start_template(1, settings)
+        # PERF: the template imports the application meanwhile, so that these 10 ms don't count.
+        from fastlane.supervisor.supervisor import Supervisor
+
         set_title(f"fastlane: supervisor of {settings.name}")
         urls = ", ".join(listener.url(settings.scheme) for listener in listeners)
         count = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
         logger.info("serving %s on %s with %s (pid %d)", settings.name, urls, count, os.getpid())
-        return Supervisor(settings, machine, board, reread, _has_terminal()).run()
+        return Supervisor(settings, machine, board, reread, _has_terminal(), template).run()
     finally:
         machine.close()
 

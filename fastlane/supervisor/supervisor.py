@@ -35,6 +35,7 @@ class Supervisor:
         board: where the workers write.
         reread: see `fastlane.supervisor.run`.
         has_terminal: WINCH is ignored then, because resizing a terminal sends it.
+        template: the process id of the first template, if it has been started already.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Supervisor:
         board: Scoreboard,
         reread: Callable[[], Settings] | None = None,
         has_terminal: bool = False,
+        template: int | None = None,
     ) -> None:
         self.settings = settings
         self.target = settings.workers
@@ -62,10 +64,11 @@ class Supervisor:
         self._board = board
         self._reread = reread
         self._has_terminal = has_terminal
+        self._template = template
 
     def run(self) -> int:
         """Serve until there is an exit code."""
-        self._load(self.settings)
+        self._load(self.settings, self._template)
         while self.exit_code is None:
             before = self._system.now()
             seconds = max(0.0, min(self._due(), before + 1.0) - before)
@@ -211,10 +214,11 @@ class Supervisor:
     def _generation(self, number: int) -> Generation | None:
         return next((one for one in (self.coming, self.serving) if one is not None and one.number == number), None)
 
-    def _load(self, settings: Settings) -> None:
+    def _load(self, settings: Settings, template: int | None = None) -> None:
         self._generations += 1
         deadline = self._system.now() + settings.boot_timeout
-        template = self._system.start_template(self._generations, settings)
+        if template is None:
+            template = self._system.start_template(self._generations, settings)
         self.coming = Generation(self._generations, settings, template, deadline)
 
     def _template_said(self, generation: Generation, message: dict[str, Any]) -> None:
