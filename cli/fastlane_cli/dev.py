@@ -1,0 +1,141 @@
+"""``fastlane dev``: one server process, replaced by a new one after every change.
+
+This process holds the listening socket, so that a request during a reload waits instead of being refused, and never
+imports the application: what is wrong with it can't break the watching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import click
+import msgspec
+
+from fastlane.server.logs import set_up_logging
+from fastlane.server.options import ServeOptions
+from fastlane_cli.changes import Sources
+from fastlane_cli.flags import OptionCommand, serve_flags
+
+__all__ = ["command"]
+
+FLAGS = ("host", "port", "threads", "app_dir", "root_path", "lifespan", "access_log", "log_format", "log_level")
+LOOK_SECONDS = 0.2
+STOP_SECONDS = 2.0
+"""How long a server process may take to end before it is killed. Its own deadline for running requests is shorter."""
+
+logger = logging.getLogger("fastlane.dev")
+
+
+@click.command("dev", cls=OptionCommand)
+@click.argument("target")
+@serve_flags(FLAGS)
+@click.option("--reload/--no-reload", default=True, help="Start again after every change. [on]")
+@click.option(
+    "--reload-dir",
+    "directories",
+    multiple=True,
+    metavar="DIR",
+    help="A directory to watch; may be repeated. [the working directory and the app's]",
+)
+def command(target: str, reload: bool, directories: tuple[str, ...], **flags: object) -> None:
+    """Serve TARGET in one process, and again after every change, with errors explained.
+
+    Answers are checked against their annotations at every depth. fastlane.toml is not read.
+    """
+    options = ServeOptions.gather(flags)
+    set_up_logging(options.log_level, options.log_format)
+    with _bind(options) as listener:
+        watched = directories or (os.getcwd(), options.app_dir or os.getcwd(), _directory_of(target))
+        sources = Sources(watched) if reload else None
+        sys.exit(_Development(target, options, listener, sources).run())
+
+
+def _bind(options: ServeOptions) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(options.backlog)
+    except OSError as error:
+        click.echo(f"fastlane: can't listen on {options.host}:{options.port}: {error.strerror}", err=True)
+        if options.port:
+            click.echo(f"    another port: fastlane dev --port {options.port + 1}", err=True)
+        sys.exit(3)
+    return listener
+
+
+def _directory_of(target: str) -> str:
+    path = target.rpartition(":")[0] or target
+    return os.path.dirname(os.path.abspath(path)) if path.endswith(".py") else os.getcwd()
+
+
+class _Development:
+    """Runs the server process, watches, and starts another one."""
+
+    def __init__(self, target: str, options: ServeOptions, listener: socket.socket, sources: Sources | None) -> None:
+        self._listener = listener
+        self._sources = sources
+        self._wake = threading.Event()
+        self._signals = 0
+        # The server process ends when this pipe does, however this process ended.
+        self._lifeline, self._end = os.pipe()
+        order = json.dumps([target, listener.fileno(), self._lifeline, msgspec.to_builtins(options)])
+        # -P: a click.py or types.py in the working directory must not shadow what the server itself imports.
+        self._arguments = [sys.executable, "-P", "-m", "fastlane_cli.dev_server", order]
+
+    def run(self) -> int:
+        """Until Ctrl-C or TERM. The exit code is 0 then, and the server's own with ``--no-reload``."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        process = self._start()
+        while not self._signals:
+            if self._sources is None:
+                self._wake.wait(LOOK_SECONDS)
+                if process.poll() is not None:
+                    return process.returncode
+                continue
+            started = time.perf_counter()
+            changed = self._sources.changed()
+            if changed:
+                logger.info("%s changed: starting again", _named(changed))
+                self._stop(process)
+                process = self._start()
+            # A tree that takes long to look at is looked at less often: at most a twentieth of one core.
+            self._wake.wait(max(LOOK_SECONDS, 20 * (time.perf_counter() - started)))
+        self._stop(process)
+        return 0
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._arguments, pass_fds=(self._listener.fileno(), self._lifeline))
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask, and kill when it takes too long, or at a second Ctrl-C."""
+        process.terminate()
+        asked = self._signals
+        end = time.monotonic() + STOP_SECONDS
+        while process.poll() is None:
+            if time.monotonic() > end or self._signals > max(asked, 1):
+                process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+
+    def _on_signal(self, *_: object) -> None:
+        self._signals += 1
+        self._wake.set()
+
+
+def _named(paths: list[str]) -> str:
+    names = [os.path.relpath(path) for path in paths[:3]]
+    return ", ".join(names) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

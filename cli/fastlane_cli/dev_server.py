@@ -1,0 +1,107 @@
+"""The server process of ``fastlane dev``. Started anew after every change, with everything it needs on its command line.
+
+An application that can't be imported, compiled or started is explained twice: in the terminal, and to whoever asks it
+something, until the next change replaces this process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+import msgspec
+
+from fastlane.app import App
+from fastlane.discovery import load_app
+from fastlane.errors import FastlaneError
+from fastlane.server.config import LaneConfig
+from fastlane.server.logs import set_up_logging
+from fastlane.server.options import ServeOptions
+from fastlane.server.server import LaneServer
+from fastlane.supervisor import BootFailure
+from fastlane_cli.near_misses import explain_not_found
+
+__all__ = ["Explanation", "main"]
+
+GRACE_SECONDS = 0.5
+"""For requests that run when the process is replaced."""
+
+logger = logging.getLogger("fastlane.dev")
+
+
+class Explanation:
+    """An ASGI application that answers every request with what is wrong (500), as plain text."""
+
+    def __init__(self, text: str) -> None:
+        self.body = (text + "\n\nThe next change to a source file starts the application again.\n").encode()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("the application could not be loaded")
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 500, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def main() -> None:
+    """Serve until TERM or the end of the lifeline."""
+    target, listener, lifeline, described = json.loads(sys.argv[1])
+    options = msgspec.convert({**described, "graceful_timeout": GRACE_SECONDS}, ServeOptions)
+    set_up_logging(options.log_level, options.log_format)
+    logging.getLogger("uvicorn").setLevel("WARNING")
+    _end_with(lifeline)
+    with socket.socket(fileno=listener) as inherited:
+        host, port = inherited.getsockname()[:2]
+        place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        try:
+            app = load_app(target, options.app_dir)
+            if isinstance(app, App):
+                _prepare(app)
+            logger.info("serving %s on %s", target, place)
+            _serve(app, options, inherited)
+        except (FastlaneError, BootFailure) as error:
+            logger.error("%s\n-- waiting for the next change (%s explains it too) --", error, place)
+            _serve(Explanation(str(error)), options, inherited)
+
+
+def _prepare(app: App) -> None:
+    """What ``dev`` does for a fastlane app: all mistakes at once, answers checked at every depth, 404s that help.
+
+    Raises:
+        FastlaneError: the mistakes.
+    """
+    errors = app.compile_errors()
+    if errors:
+        raise FastlaneError("\n".join(map(str, errors)))
+    app.validate_responses(True)
+    explain_not_found(app)
+
+
+def _serve(app: object, options: ServeOptions, listener: socket.socket) -> None:
+    LaneServer(LaneConfig.from_options(app, options)).run(sockets=[listener])
+
+
+def _end_with(lifeline: int) -> None:
+    """End this process when the other end of the pipe is closed: nobody would ever replace it again."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(0)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:  # Ctrl-C reaches the whole process group; the server has stopped by then
+        sys.exit(0)
