@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["generate_endpoint"]
 
 _LOCALS: Final = frozenset(
-    {"request", "head", "values", "query", "form", "cookies", "text", "texts", "raw", "name", "error", "result", "value",
+    {"request", "head", "values", "query", "form", "cookies", "text", "texts", "raw", "name", "error", "result", "value", "field", "_",
      "background", "work", "Exception", "BaseException"}
 )  # fmt: skip
 _THREADED: Final = ("thread", "generator")

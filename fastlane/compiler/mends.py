@@ -15,7 +15,6 @@ OPTION_MENDS: Final = {
     "response_model": "annotate the handler's return type",
     "response_class": "annotate the handler with `-> PlainTextResponse`, or whichever class it returns",
     "methods": "use `app.route(path, methods=…)`",
-    "name": "routes have no names; `app.url_for(handler)` takes the function",
     "media_type": "write `produces=`, or return a Response",
 }
 """Keyword arguments of other frameworks' route decorators, and ours."""

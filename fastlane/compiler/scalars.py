@@ -39,7 +39,7 @@ class Reader:
     Attributes:
         annotation: what it reads, without None.
         decode: the whole rule as a function of the text. Raises ``msgspec.ValidationError``.
-        expression: the same as source over the local ``text``; ``{name}`` stands for an entry of ``names``.
+        expression: the same as source; ``{text}`` stands for the text, any other ``{name}`` for an entry of ``names``.
         names: what ``expression`` needs.
         octets: it takes the raw bytes of a header rather than its text.
         optional: the annotation allows None, which a missing value then becomes.
@@ -51,7 +51,7 @@ class Reader:
         self,
         annotation: Any,
         decode: Callable[[Any], Any],
-        expression: str = "{decode}(text)",
+        expression: str = "{decode}({text})",
         names: dict[str, object] | None = None,
         *,
         octets: bool = False,
@@ -181,7 +181,7 @@ def _int_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
     decode = _strict_number(read, "int")
     # PERF: 43 ns with the check, 24 without. isalnum keeps out the blanks that JSON allows around a number; a minus sign
     # goes the long way.
-    return Reader(full, decode, "{read}(text) if text.isalnum() else {decode}(text)", {"read": read})
+    return Reader(full, decode, "{read}({text}) if {text}.isalnum() else {decode}({text})", {"read": read})
 
 
 def _float_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
@@ -210,7 +210,7 @@ def _bool_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
         except KeyError:
             raise ValidationError("Expected `bool`, got `str`") from None
 
-    return Reader(bool, decode, "{booleans}[text]", {"booleans": BOOLEANS})
+    return Reader(bool, decode, "{booleans}[{text}]", {"booleans": BOOLEANS})
 
 
 def _str_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
@@ -219,7 +219,7 @@ def _str_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
     patterns = [meta.pattern for meta in metas if meta.pattern is not None]
     searches = [(re.compile(pattern).search, pattern) for pattern in patterns]
     if not patterns and check is None:
-        return Reader(full, str, "text")
+        return Reader(full, str, "{text}")
 
     def decode(text: str) -> str:
         if check is not None:
@@ -346,7 +346,9 @@ def _literal_reader(base: Any) -> Reader:
 
 def _table_reader(annotation: Any, members: dict[str, Any], decode: Callable[[str], Any]) -> Reader:
     # PERF: 13 ns for the lookup, 311 for msgspec.convert. A text that is no member goes the long way.
-    return Reader(annotation, decode, "{members}[text] if text in {members} else {decode}(text)", {"members": members})
+    return Reader(
+        annotation, decode, "{members}[{text}] if {text} in {members} else {decode}({text})", {"members": members}
+    )
 
 
 _BUILDERS: Final[dict[type, Callable[[Any, tuple[Meta, ...]], Reader]]] = {

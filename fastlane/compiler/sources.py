@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Collection
 from collections.abc import Mapping as AbstractMapping
-from typing import Any, Final, NoReturn, get_args
+from typing import Any, Final, get_args
 
 from fastlane.compiler import mends
-from fastlane.compiler.annotations import MISSING, Annotation, Parameter, Place, describe, take_apart, union_arms
+from fastlane.compiler.annotations import MISSING, Annotation, Parameter, Place, UnresolvedName, describe, take_apart, union_arms
 from fastlane.compiler.collections import ListReader, list_reader
 from fastlane.compiler.plan import Argument, Body, Default, Given, Mapping, Node, StateOf, Structure, Value
 from fastlane.compiler.scalars import IllegalAnnotation, Reader, refuse_union_bounds, scalar_reader
@@ -77,6 +76,13 @@ class Sources:
             node = self._decide(parameter, place)
         except IllegalAnnotation as error:
             raise place.error(error.problem, error.mend, parameter.name) from None
+        except NameError as error:
+            raise place.error(
+                f"a field of {describe(parameter.annotation)} names something that does not exist: {error}",
+                "define it at module level, before the app starts",
+                parameter.name,
+                UnresolvedName,
+            ) from error
         return Argument(parameter.name, parameter.keyword, node)
 
     def _decide(self, parameter: Parameter, place: Place) -> Node:
@@ -209,9 +215,9 @@ class Sources:
     def _body(
         self, parameter: Parameter, parts: Annotation, marker: BodyMarker, default: Default, place: Place
     ) -> Node:
-        if has_marked_fields(parts.type):
-            return self._structure(parameter, parts, "body", place, marker)
         arms = union_arms(parts.type)
+        if any(has_marked_fields(take_apart(arm).type) for arm in arms or (parts.type,)):
+            return self._structure(parameter, parts, "body", place, marker)
         if arms is not None:
             refuse_union_bounds(parts.type, parts.metas)
         optional = type(None) in (arms or ())

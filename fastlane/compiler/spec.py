@@ -57,7 +57,7 @@ class RouteSpec:
     produces: str | None = None
     dependencies: tuple[Depends, ...] = ()
     inline: bool = False
-    max_body: int | None | Unset = UNSET
+    max_body: int | Unset | None = UNSET
     localns: Mapping[str, object] = field(default_factory=dict)
     strict_content_type: bool = True
 

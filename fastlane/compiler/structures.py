@@ -21,10 +21,10 @@ __all__ = [
     "builder_of",
     "check_body",
     "fields_of",
+    "has_marked_fields",
     "is_container",
     "is_structure",
     "remainder",
-    "has_marked_fields",
 ]
 
 
@@ -174,6 +174,7 @@ def check_body(annotation: Any) -> None:
 
     Raises:
         IllegalAnnotation: with msgspec's reason, or the type's name.
+        NameError: a field's annotation names what does not exist (yet).
     """
     try:
         msgspec.json.Decoder(annotation)
@@ -182,8 +183,6 @@ def check_body(annotation: Any) -> None:
         raise IllegalAnnotation(
             str(error), "use types that msgspec can decode, and tag the Structs of a union"
         ) from None
-    except NameError as error:
-        raise IllegalAnnotation(str(error), "define the name at module level, before the handler") from None
     seen: set[Any] = set()
     for found in _walk(info, seen):
         if isinstance(found, types_of.CustomType):
