@@ -1,4 +1,4 @@
-"""The server process of ``fastlane dev``. Started anew after every change, with everything it needs on its command line.
+"""The server process of ``fastlane dev``, started anew after every change, with all it needs on its command line.
 
 An application that can't be imported, compiled or started is explained twice: in the terminal, and to whoever asks it
 something, until the next change replaces this process.

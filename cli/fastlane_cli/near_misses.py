@@ -27,7 +27,7 @@ def explain_not_found(app: App) -> None:
         return
     paths = list(dict.fromkeys(route.path for route in app.routes))
 
-    def explain(request: Request, error: NotFound) -> Response[object]:
+    def explain(request: Request, error: NotFound) -> Response[bytes]:
         if request.endpoint.route is not None:  # a handler said that there is no such thing
             return problem_response(error)
         method, path = request.head.method, request.head.raw_path

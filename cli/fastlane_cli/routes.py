@@ -68,7 +68,7 @@ def load_fastlane_app(target: str, app_dir: str) -> App:
 
 def _row(app: App, route: Route) -> _Row:
     template = route.template
-    path = template.build({name: "x" for name in template.names})
+    path = template.build(dict.fromkeys(template.names, "x"))
     endpoint = app.table.match(route.methods[0], path.encode("ascii")).endpoint
     place = handler_place(route.handler)
     file = os.path.relpath(place["file"]) if place["file"] else "?"
