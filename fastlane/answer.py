@@ -1,0 +1,96 @@
+"""What both doors say, so that they say the same: results, refusals and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from fastlane.compiler.endpoint import Endpoint
+from fastlane.errors import BadRequest, ContentTooLarge, ExpectationFailed, HTTPError, UnsupportedMediaType
+from fastlane.http.response import Response
+from fastlane.middleware.chain import respond, settle
+
+if TYPE_CHECKING:
+    from fastlane.compiler.endpoint import BodyRule
+    from fastlane.http.request import Head, Request
+    from fastlane.routing.table import RouteTable
+
+__all__ = [
+    "answer_failure",
+    "answer_refusal",
+    "body_length",
+    "check_expectation",
+    "check_media_type",
+    "respond",
+    "too_large",
+    "wire_headers",
+]
+
+
+def answer_failure(table: RouteTable, request: Request, error: Exception) -> Response[Any] | Awaitable[Response[Any]]:
+    """The answer to what an endpoint's call raised. Never raises, neither now nor when it is awaited."""
+    return table.failure(request, error)
+
+
+async def answer_refusal(table: RouteTable, request: Request, error: HTTPError) -> Response[Any]:
+    """The answer to a request that a door refuses before it calls the endpoint, inside the app's middleware.
+
+    So a 413 gets its CORS headers like any other answer. Never raises.
+    """
+
+    def refuse(request: Request) -> bytes:
+        raise error
+
+    endpoint = table.wrap(Endpoint(refuse, suspends=False))
+    if not endpoint.suspends:
+        return await settle(table.failure(request, error))
+    return await endpoint.call(request)  # type: ignore[misc, return-value]  # a wrapped call awaits a Response
+
+
+def wire_headers(endpoint: Endpoint, body: bytes) -> list[tuple[bytes, bytes]]:
+    """The response headers of a ``bytes`` result."""
+    headers = list(endpoint.headers)
+    if not endpoint.empty:
+        headers.append((b"content-length", b"%d" % len(body)))
+    elif endpoint.status == 205:
+        headers.append((b"content-length", b"0"))  # RFC 9110 15.3.6: else a client waits for its end
+    return headers
+
+
+def body_length(head: Head) -> int | None:
+    """What Content-Length says; 0 where there is neither it nor Transfer-Encoding, None where only reading tells.
+
+    Raises:
+        BadRequest: it says no number, or several (RFC 9110 8.6).
+    """
+    values = head.header_values(b"content-length")
+    if not values:
+        return None if head.header_values(b"transfer-encoding") or not head.http_version.startswith("1.") else 0
+    if len(set(values)) > 1 or not values[0].isdigit():
+        raise BadRequest("Content-Length is no number")
+    return int(values[0])
+
+
+def check_expectation(head: Head) -> None:
+    """Raises ExpectationFailed for any expectation but ``100-continue`` (RFC 9110 10.1.1)."""
+    values = head.header_values(b"expect")
+    if values and [value.lower() for value in values] != [b"100-continue"]:
+        raise ExpectationFailed("this server meets no expectation but 100-continue")
+
+
+def check_media_type(head: Head, rule: BodyRule) -> None:
+    """Raises UnsupportedMediaType where the Content-Type is missing, doubled, or none that the route reads."""
+    media_types = rule.media_types
+    if media_types is None:
+        return
+    values = head.header_values(b"content-type")
+    essence = values[0].partition(b";")[0].strip().lower().decode("latin-1") if len(values) == 1 else ""
+    if len(values) <= 1 and essence in media_types:
+        return
+    expected = " or ".join(sorted(filter(None, media_types)))
+    raise UnsupportedMediaType(f"the body must be {expected}, as its Content-Type says")
+
+
+def too_large(limit: int) -> ContentTooLarge:
+    """The 413 of a body over ``limit`` bytes."""
+    return ContentTooLarge(f"the body is larger than {limit} bytes")

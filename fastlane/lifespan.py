@@ -1,0 +1,134 @@
+"""What lives as long as the app serves: the object of the user's ``lifespan``, and app-scoped dependencies."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fastlane.compiler import Singletons, open_singletons
+from fastlane.errors import CompileError
+from fastlane.routing.route import handler_place
+
+if TYPE_CHECKING:
+    from fastlane.app import App
+    from fastlane.http.stream import Receive, Send
+
+__all__ = ["Lifespan", "LifespanFunction", "RequestContext"]
+
+LifespanFunction: TypeAlias = "Callable[..., AbstractAsyncContextManager[Any] | AsyncGenerator[Any, None]]"
+"""``lifespan(app)`` or ``lifespan()``: an async context manager, or an async generator function with one ``yield``."""
+
+logger = logging.getLogger("fastlane.error")
+
+
+class RequestContext:
+    """What every request of an app has in common. One per app, for as long as the app lives.
+
+    Attributes:
+        app: the app.
+        state: what the lifespan yielded; None before it and after it.
+        singletons: the values of app-scoped dependencies, by function.
+    """
+
+    __slots__ = ("app", "singletons", "state")
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.state: Any = None
+        self.singletons = Singletons()
+
+
+class Lifespan:
+    """Starts and stops what an app needs while it serves.
+
+    Args:
+        app: whose context is filled.
+        function: the user's, or None.
+
+    Raises:
+        CompileError: ``function`` can't be one.
+    """
+
+    __slots__ = ("_enter", "_resources", "_stack", "app", "running")
+
+    def __init__(self, app: App, function: LifespanFunction | None) -> None:
+        self.app = app
+        self.running = False
+        self._enter = None if function is None else entrance(function)
+        self._stack = AsyncExitStack()
+        self._resources = AsyncExitStack()  # the app-scoped dependencies, which tests open anew
+
+    async def start(self) -> None:
+        """Freeze the app, enter the lifespan, open the app-scoped dependencies. What fails undoes what succeeded."""
+        if self.running:
+            raise RuntimeError("the lifespan of this app is running already")
+        context = self.app.context
+        self.app.freeze()
+        async with AsyncExitStack() as stack:
+            if self._enter is not None:
+                context.state = await stack.enter_async_context(self._enter(self.app))
+            stack.push_async_callback(self._close_resources)
+            await self.reopen()
+            self._stack = stack.pop_all()
+        self.running = True
+
+    async def stop(self) -> None:
+        """Close all of it in reverse order."""
+        self.running = False
+        try:
+            await self._stack.aclose()
+        finally:
+            self.app.context.state = None
+
+    async def reopen(self) -> None:
+        """Close the app-scoped dependencies, and open those of the app as it is compiled now (tests override them)."""
+        await self._close_resources()
+        async with AsyncExitStack() as stack:
+            context = self.app.context
+            context.singletons = await open_singletons(self.app.environment, context.state, stack)
+            self._resources = stack.pop_all()
+
+    async def _close_resources(self) -> None:
+        self.app.context.singletons = Singletons()
+        await self._resources.aclose()
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        """The ASGI lifespan protocol (asgi-lifespan 2.0)."""
+        await receive()
+        try:
+            await self.start()
+        except BaseException as error:
+            logger.error("the app does not start", exc_info=error)
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            if not isinstance(error, Exception):
+                raise
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        try:
+            await self.stop()
+        except BaseException as error:
+            logger.error("the app does not stop cleanly", exc_info=error)
+            await send({"type": "lifespan.shutdown.failed", "message": f"{type(error).__name__}: {error}"})
+            if not isinstance(error, Exception):
+                raise
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def entrance(function: LifespanFunction) -> Callable[[App], AbstractAsyncContextManager[Any]]:
+    """The user's function as one that takes the app and answers an async context manager. Raises CompileError."""
+    place = handler_place(function)
+    if inspect.iscoroutinefunction(function) or not callable(function):
+        raise CompileError(
+            "lifespan must be an async context manager", mend="write @asynccontextmanager above it", **place
+        )
+    manager: Callable[..., Any] = asynccontextmanager(function) if inspect.isasyncgenfunction(function) else function
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return lambda app: manager()
+    return lambda app: manager(app)
