@@ -46,10 +46,17 @@ class Sources:
                             if not _is_skipped(entry):
                                 waiting.append(entry.path)
                         elif entry.name.endswith(SUFFIXES):
-                            status = entry.stat()
-                            yield entry.path, (status.st_mtime_ns, status.st_size)
+                            yield entry.path, _mark(entry)
             except OSError:  # removed while we looked, or not ours to read
                 continue
+
+
+def _mark(entry: os.DirEntry[str]) -> Mark:
+    try:
+        status = entry.stat()
+    except OSError:  # removed while we looked, or a link to nothing, such as an editor's lock
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def _is_skipped(entry: os.DirEntry[str]) -> bool:
