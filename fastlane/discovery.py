@@ -172,8 +172,10 @@ def _report(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
     else:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        frames = traceback.extract_tb(error.__traceback__)[::-1]
+        # The deepest line that the user wrote says more than the library's line that it led to.
+        frame = next((frame for frame in frames if _is_users(frame.filename)), next(iter(frames), None))
+        place = f"{frame.filename}:{frame.lineno}" if frame is not None else ""
     headline = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, SystemExit):
         headline = f"the module called sys.exit({error.code!r}) while it was imported"
@@ -181,6 +183,11 @@ def _report(error: BaseException) -> str:
         headline += f" (in the environment of {sys.executable})"
     full = "".join(traceback.format_exception(error)).rstrip()
     return f"{headline}\n    at {place}\n\n{full}" if place else f"{headline}\n\n{full}"
+
+
+def _is_users(file: str) -> bool:
+    libraries = (os.path.dirname(__file__), os.path.dirname(os.__file__), "<")
+    return not file.startswith(libraries) and "site-packages" not in file
 
 
 def _missing_module(name: str, error: ModuleNotFoundError, directory: str) -> str:

@@ -216,6 +216,11 @@ def test_an_exception_at_import_keeps_the_users_frames_only(write: Write) -> Non
     assert report.endswith("RuntimeError: no settings")
 
 
+def test_the_place_is_the_users_deepest_line_and_not_a_librarys(write: Write) -> None:
+    path = write("blog.py", "import json\n\njson.loads('{')\n")
+    assert f"\n    at {path}:3\n" in failure("blog:app")
+
+
 def test_sys_exit_at_import_is_explained(write: Write) -> None:
     write("blog.py", "import sys\nsys.exit(3)\n")
     assert "the module called sys.exit(3) while it was imported" in failure("blog:app")

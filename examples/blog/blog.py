@@ -1,7 +1,7 @@
 """A blog: what an application in fastlane looks like.
 
-    fastlane dev   blog:app --app-dir examples/blog
-    fastlane serve blog:app --app-dir examples/blog --workers auto
+fastlane dev   blog:app --app-dir examples/blog
+fastlane serve blog:app --app-dir examples/blog --workers auto
 """
 
 from __future__ import annotations
