@@ -1,0 +1,186 @@
+"""A server starts, fails to start, and stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.processes.served import PLAIN, get, title, wait_until
+
+pytestmark = pytest.mark.process
+
+
+def test_serves_and_ends_with_0_on_term(serve):
+    served = serve("--workers", "2").ready()
+    assert served.get().startswith("one ")
+    assert len(served.workers()) == 2
+    assert served.stop() == 0
+
+
+def test_one_worker_has_a_supervisor_too(serve):
+    served = serve().ready()
+    assert int(served.get().split()[1]) == served.workers()[0] != served.pid
+
+
+def test_requests_in_flight_are_answered_before_it_ends(serve):
+    served = serve("--workers", "2").ready()
+    connections = [served.connect() for _ in range(8)]
+    for connection in connections:
+        connection.sendall(b"GET /sleep~1.5 HTTP/1.1\r\nhost: test\r\n\r\n")
+    served.signal(signal.SIGTERM)
+    heads = []
+    for connection in connections:
+        with connection:
+            heads.append(connection.makefile("rb").read())
+    assert all(head.startswith(b"HTTP/1.1 200 ") and b"connection: close" in head for head in heads)
+    assert served.wait() == 0
+
+
+def test_a_handler_that_never_ends_is_cut_off_at_the_graceful_timeout(serve):
+    served = serve("--graceful-timeout", "0.5").ready()
+    with served.connect() as connection:
+        connection.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        wait_until(lambda: "ready" in served.text)
+        began = time.monotonic()
+        assert served.stop() == 0
+        assert 0.4 < time.monotonic() - began < 3.0
+
+
+def test_a_handler_that_blocks_the_loop_is_killed_two_seconds_after_the_graceful_timeout(serve):
+    served = serve("--graceful-timeout", "0.5").ready()
+    with served.connect() as connection:
+        connection.sendall(b"GET /block_the_loop~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        began = time.monotonic()
+        assert served.stop() == 0
+        assert time.monotonic() - began < 4.0
+
+
+def test_a_second_int_ends_at_once_with_130(serve):
+    served = serve("--graceful-timeout", "30").ready()
+    with served.connect() as connection:
+        connection.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        served.signal(signal.SIGINT)
+        served.wait_for("SIGINT: stopping")
+        served.signal(signal.SIGINT)
+        assert served.wait(3.0) == 130
+
+
+def test_quit_ends_at_once(serve):
+    served = serve().ready()
+    workers = served.workers()
+    served.signal(signal.SIGQUIT)
+    assert served.wait(3.0) == 131
+    assert [pid for pid in workers if title(pid)] == []
+
+
+def test_many_idle_connections_do_not_delay_the_end(serve):
+    served = serve("--workers", "2", "--graceful-timeout", "30").ready()
+    connections = [served.connect() for _ in range(1000)]
+    for connection in connections:
+        get(connection)
+    began = time.monotonic()
+    assert served.stop() == 0
+    assert time.monotonic() - began < 4.0
+    for connection in connections:
+        connection.close()
+
+
+def test_an_idle_connection_may_ask_once_more_while_the_server_stops(serve):
+    served = serve().ready()
+    with served.connect() as connection:
+        get(connection)
+        served.signal(signal.SIGTERM)
+        served.wait_for("SIGTERM: stopping")
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
+    assert served.wait() == 0
+
+
+def test_no_worker_survives_a_killed_supervisor(serve):
+    served = serve("--workers", "2").ready()
+    processes = served.children()
+    assert len(processes) == 3
+    served.signal(signal.SIGKILL)
+    wait_until(lambda: not any(title(pid) for pid in processes), 3.0, "the end of all processes")
+
+
+def test_not_even_one_whose_loop_is_blocked(serve):
+    served = serve().ready()
+    [worker] = served.workers()
+    with served.connect() as connection:
+        connection.sendall(b"GET /block_the_loop~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        served.signal(signal.SIGKILL)
+        wait_until(lambda: not title(worker), 3.0, "the end of the worker")
+
+
+@pytest.mark.parametrize(
+    ("app", "code", "expected"),
+    [
+        ("import nosuchmodule", 4, "service.py:1"),
+        ("raise RuntimeError('no config')", 4, "service.py:1"),
+        ("x = 1", 4, "has no attribute 'app'"),
+        (
+            "async def app(scope, receive, send):\n    await receive()\n    raise RuntimeError('no database')",
+            3,
+            "service.py:3",
+        ),
+        ("import os\nasync def app(scope, receive, send):\n    os._exit(5)", 3, "exit code 5 before it was ready"),
+    ],
+)
+def test_a_failed_start_is_reported_once_and_ends_within_a_second(serve, app, code, expected):
+    began = time.monotonic()
+    served = serve("--workers", "4", app=app)
+    assert served.wait(5.0) == code
+    assert time.monotonic() - began < 3.0  # the interpreter's start included, on a busy machine
+    assert expected in served.text
+    assert served.text.count("Traceback") <= 1
+    assert served.text.count("ERROR") == 1
+
+
+def test_a_port_in_use_ends_with_3(serve):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        served = serve("--port", str(port))
+        assert served.wait(5.0) == 3
+    assert f"127.0.0.1 port {port}" in served.text
+    assert "in use" in served.text
+
+
+def test_a_bad_option_ends_with_2(serve):
+    served = serve("--workers", "many")
+    assert served.wait(5.0) == 2
+    assert "--workers" in served.text
+
+
+def test_a_start_that_takes_too_long_ends_with_3(serve):
+    served = serve("--boot-timeout", "0.3", app="import time\ntime.sleep(3600)")
+    assert served.wait(5.0) == 3
+    assert "--boot-timeout" in served.text
+
+
+def test_term_is_acted_on_while_the_application_is_imported(serve):
+    served = serve(app="import time\ntime.sleep(3600)")
+    served.wait_for("serving")
+    served.signal(signal.SIGTERM)
+    assert served.wait(2.0) == 0
+
+
+def test_supervisor_and_workers_show_what_they_are(serve):
+    served = serve().ready()
+    titles = sorted(title(pid)[:18] for pid in served.children())
+    assert titles == ["fastlane: template", "fastlane: worker 0"]
+    assert os.path.exists(f"/proc/{served.pid}")
+
+
+def test_a_lifespan_runs_to_its_end(serve):
+    served = serve(app=PLAIN.replace("return\n", 'print("ended", flush=True); return\n', 1), stdout=-1)
+    served.ready()
+    assert served.stop() == 0
+    assert served.process.stdout.read() == b"ended\n"
+    served.process.stdout.close()
