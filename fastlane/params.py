@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from fastlane.errors import CompileError
+
 __all__ = ["Body", "Cookie", "Depends", "Form", "Header", "Marker", "Path", "Query", "Source", "State"]
 
 Source = Literal["path", "query", "header", "cookie", "form", "body"]
@@ -21,7 +23,9 @@ class Marker:
     __slots__ = ("name",)
     source: Source
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, **foreign: object) -> None:
+        if foreign or not isinstance(name, (str, type(None))):
+            raise _foreign(type(self).__name__, name, foreign)
         self.name = name
 
     def __repr__(self) -> str:
@@ -74,8 +78,8 @@ class Body(Marker):
     __slots__ = ("max_size", "media_type")
     source: Source = "body"
 
-    def __init__(self, *, media_type: str | None = None, max_size: int | None = None) -> None:
-        super().__init__(None)
+    def __init__(self, *, media_type: str | None = None, max_size: int | None = None, **foreign: object) -> None:
+        super().__init__(None, **foreign)
         self.media_type = media_type
         self.max_size = max_size
 
@@ -112,3 +116,20 @@ class State:
 
     def __repr__(self) -> str:
         return "State()"
+
+
+def _foreign(marker: str, name: object, options: dict[str, object]) -> CompileError:
+    """The error for what other frameworks' markers take, and ours do not."""
+    if not isinstance(name, (str, type(None))):
+        return CompileError(
+            f"{marker}({name!r}): a marker has a name, and no default",
+            mend=f"write the default behind the parameter: `x: Annotated[int, {marker}()] = {name!r}`",
+        )
+    option = next(iter(options))
+    mends = {
+        "alias": f'write `{marker}("name")`',
+        "default": f"write the default behind the parameter: `x: Annotated[int, {marker}()] = …`",
+        "embed": "wrap the value in a Struct with one field",
+    }
+    bounds = f"write `Annotated[int, Meta({option}=…), {marker}()]`, with `msgspec.Meta`"
+    return CompileError(f"{marker}() has no {option}=", mend=mends.get(option, bounds))

@@ -144,11 +144,12 @@ def underlying(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     if isinstance(function, type):
-        return function.__init__ if function.__init__ is not object.__init__ else function
+        init = inspect.getattr_static(function, "__init__")
+        return init if inspect.isfunction(init) else function
     if inspect.isroutine(function):
         return function
-    call = getattr(type(function), "__call__", None)
-    return call if inspect.isroutine(call) and call is not type.__call__ else function
+    call = inspect.getattr_static(type(function), "__call__", None)
+    return call if inspect.isfunction(call) else function
 
 
 def _place_of(target: Any, function: Any) -> Place:
@@ -210,7 +211,7 @@ def take_apart(annotation: Any) -> Annotation:
         if len(real) == 1 and inner_parts[0].markers:
             markers.extend(inner_parts[0].markers)
             annotation = inner_parts[0].full | None
-    full = Annotated[(annotation, *metas)] if metas else annotation  # type: ignore[valid-type]
+    full = Annotated[(annotation, *metas)] if metas else annotation
     return Annotation(annotation, tuple(markers), tuple(metas), full)
 
 

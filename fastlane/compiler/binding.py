@@ -24,8 +24,8 @@ _LITERALS: Final = (type(None), bool, int, str)
 class Binder:
     """Writes the reading of values for one route.
 
-    What several values share (the parsed query, the cookies) is read once, where it is first needed. ``seen`` says which
-    of them the lines written next may use.
+    What several values share (the parsed query, the cookies) is read once, where it is first needed. ``seen`` says
+    which of them the lines written next may use.
     """
 
     __slots__ = ("_lists", "_names", "_path_names", "_texts", "_writer", "seen")

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastlane.http.request import Request
     from fastlane.http.response import Response
 
 __all__ = ["BodyRule", "Call", "Endpoint", "Match", "Result"]
 
-Result: TypeAlias = "bytes | Response"
+Result: TypeAlias = "bytes | Response[Any]"
 """What a call answers: the encoded body, for the endpoint's own status and headers, or a whole response."""
 
 Call: TypeAlias = "Callable[[Request], Result] | Callable[[Request], Awaitable[Result]]"
@@ -43,7 +45,7 @@ class Endpoint:
         status: the status of a ``bytes`` result.
         headers: the response headers of a ``bytes`` result, lower-case names, without content-length and date.
         empty: the status forbids a body (204, 205, 304): no content-length is sent either.
-        asgi: the route is a plain ASGI application (a mount, a WebSocket, a streaming body); everything above is unused.
+        asgi: the route is a plain ASGI application (a mount, a WebSocket, a streaming body); the rest is unused.
         route: the route that this came from, for logs and errors (None for automatic answers).
         source: the generated source, as ``fastlane routes --source`` prints it.
     """

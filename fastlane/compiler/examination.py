@@ -47,12 +47,12 @@ _Texts: TypeAlias = "list[Any]"
 class Examination:
     """What a route reads, and how to read it once more."""
 
-    __slots__ = ("decoders", "path_names", "plan")
+    __slots__ = ("body", "path_names", "plan")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.path_names = plan.spec.path_names
-        self.decoders: dict[int, BodyDecoder] = {}
+        self.body = BodyDecoder(plan.body) if plan.body is not None else None
 
     def __call__(self, request: Request, error: Exception) -> Exception:
         """What to raise for ``error``, which binding raised.
@@ -60,7 +60,7 @@ class Examination:
         ``BadRequest`` for bytes that can't be understood, before anything else; ``InvalidArgument`` with every wrong
         value; ``error`` itself where it is none of the client's (a fault of a user's ``__post_init__``, or of ours).
         """
-        found = _Findings(request, self.path_names)
+        found = _Findings(request, self.path_names, self.body)
         try:
             for call in self.plan.all_calls:
                 for argument in call.arguments:
@@ -77,12 +77,10 @@ class Examination:
             return refusal
         if found.errors:
             count = len(found.errors)
-            extensions: dict[str, object] = {"errors": found.errors}
+            detail = f"{count} parameters are invalid" if count > 1 else "1 parameter is invalid"
             if found.truncated:
-                extensions["truncated"] = True
-            more = "at least " if found.truncated else ""
-            detail = f"{more}{count} parameters are invalid" if count > 1 else f"{more}1 parameter is invalid"
-            return InvalidArgument(detail, **extensions)
+                return InvalidArgument(f"at least {detail}", errors=found.errors, truncated=True)
+            return InvalidArgument(detail, errors=found.errors)
         if isinstance(error, HTTPError):
             return error
         if isinstance(error, ValidationError):
@@ -93,9 +91,10 @@ class Examination:
 class _Findings:
     """The wrong values of one request."""
 
-    __slots__ = ("_cookies", "_forms", "_queries", "errors", "path_names", "request", "truncated")
+    __slots__ = ("_cookies", "_decoder", "_forms", "_queries", "errors", "path_names", "request", "truncated")
 
-    def __init__(self, request: Request, path_names: tuple[str, ...]) -> None:
+    def __init__(self, request: Request, path_names: tuple[str, ...], decoder: BodyDecoder | None) -> None:
+        self._decoder = decoder
         self.request = request
         self.path_names = path_names
         self.errors: list[InvalidValue] = []
@@ -180,7 +179,8 @@ class _Findings:
                 return None
             if not body.default.required:
                 return body.default.value if body.default.factory is None else body.default.factory()
-        decoder = BodyDecoder(body)
+        decoder = self._decoder
+        assert decoder is not None
         before = len(self.errors)
         from fastlane.compiler.examine import wrong_values
 

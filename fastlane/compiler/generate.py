@@ -10,9 +10,9 @@
             raise examine(request, error) from None
         return encode(create_post(new, x_author))
 
-Nothing stands in it that the route did not ask for. The ``try`` holds reading only: what the handler or a dependency raises
-is never taken for the client's mistake. Every dependency reads its own values just before it runs, and the handler's come
-last, so that a 401 precedes a 422 (REQUESTS 2, "order").
+Nothing stands in it that the route did not ask for. The ``try`` holds reading only: what the handler or a dependency
+raises is never taken for the client's mistake. Every dependency reads its own values just before it runs, and the
+handler's come last, so that a 401 precedes a 422 (REQUESTS 2, "order").
 """
 
 from __future__ import annotations
@@ -49,9 +49,30 @@ if TYPE_CHECKING:
 __all__ = ["generate_endpoint"]
 
 _LOCALS: Final = frozenset(
-    {"request", "head", "values", "query", "form", "cookies", "text", "texts", "raw", "name", "error", "result", "value", "field", "_",
-     "background", "work", "Exception", "BaseException"}
-)  # fmt: skip
+    [
+        "request",
+        "head",
+        "values",
+        "query",
+        "form",
+        "cookies",
+        "raw",
+        "text",
+        "texts",
+        "field",
+        "name",
+        "_",
+        "value",
+        "result",
+        "background",
+        "work",
+        "error",
+        "Exception",
+        "BaseException",
+    ]
+)
+"""What generated lines call their own values; no parameter or function gets these names."""
+
 _THREADED: Final = ("thread", "generator")
 
 
@@ -64,9 +85,21 @@ class _Generator:
     """The state of writing one route: names, lines, and which call the next line may rely on."""
 
     __slots__ = (
-        "binder", "calls", "encode", "encoder", "environment", "examine", "has_background", "names", "needs_request", "plan", "run", "suspends",
-        "variables", "writer",
-    )  # fmt: skip
+        "binder",
+        "calls",
+        "encode",
+        "encoder",
+        "environment",
+        "examine",
+        "has_background",
+        "names",
+        "needs_request",
+        "plan",
+        "run",
+        "suspends",
+        "variables",
+        "writer",
+    )
 
     def __init__(self, plan: Plan, encoder: Encoder, environment: Environment) -> None:
         self.plan = plan

@@ -27,14 +27,14 @@ def open_generator(generator: Generator[T, Any, Any]) -> T:
     """The yielded value. ``RuntimeError`` where there is none."""
     for value in generator:
         return value
-    raise RuntimeError(f"the dependency {generator.__qualname__} did not yield")
+    raise RuntimeError(f"the dependency {_name(generator)} did not yield")
 
 
 def close_generator(generator: Generator[Any, Any, Any]) -> None:
     """Runs what stands after the ``yield``. Raises what that raises."""
     for _ in generator:
         generator.close()
-        raise RuntimeError(f"the dependency {generator.__qualname__} yielded more than once")
+        raise RuntimeError(f"the dependency {_name(generator)} yielded more than once")
 
 
 def throw_generator(generator: Generator[Any, Any, Any], error: BaseException) -> None:
@@ -44,7 +44,7 @@ def throw_generator(generator: Generator[Any, Any, Any], error: BaseException) -
     except StopIteration:
         return
     generator.close()
-    raise RuntimeError(f"the dependency {generator.__qualname__} yielded more than once") from error
+    raise RuntimeError(f"the dependency {_name(generator)} yielded more than once") from error
 
 
 def close_all(generators: Sequence[Generator[Any, Any, Any]]) -> None:
@@ -93,5 +93,5 @@ async def throw_async(generator: AsyncGenerator[Any, Any], error: BaseException)
     raise RuntimeError(f"the dependency {_name(generator)} yielded more than once") from error
 
 
-def _name(generator: AsyncGenerator[Any, Any]) -> str:
+def _name(generator: object) -> str:
     return str(getattr(generator, "__qualname__", generator))

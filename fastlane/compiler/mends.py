@@ -51,6 +51,10 @@ def check_parameter(parameter: Parameter, parts: Annotation, place: Place) -> No
             parameter.name,
         )
     for extra in getattr(parameter.annotation, "__metadata__", ()):
+        if extra is Depends:
+            raise place.error(
+                "Depends has no function", f"write `Annotated[{written}, Depends(function)]`", parameter.name
+            )
         if _root(type(extra)) in _FOREIGN_ROOTS:
             name = type(extra).__name__
             raise place.error(

@@ -8,7 +8,16 @@ from collections.abc import Mapping as AbstractMapping
 from typing import Any, Final, get_args
 
 from fastlane.compiler import mends
-from fastlane.compiler.annotations import MISSING, Annotation, Parameter, Place, UnresolvedName, describe, take_apart, union_arms
+from fastlane.compiler.annotations import (
+    MISSING,
+    Annotation,
+    Parameter,
+    Place,
+    UnresolvedName,
+    describe,
+    take_apart,
+    union_arms,
+)
 from fastlane.compiler.collections import ListReader, list_reader
 from fastlane.compiler.plan import Argument, Body, Default, Given, Mapping, Node, StateOf, Structure, Value
 from fastlane.compiler.scalars import IllegalAnnotation, Reader, refuse_union_bounds, scalar_reader
@@ -383,12 +392,13 @@ def _or_none(default: Default, reader: Reader | ListReader) -> Default:
 
 
 def _class_of(annotation: Any) -> type | None:
+    """What ``isinstance`` can check; None where it can't, or need not."""
     origin = typing.get_origin(annotation) or annotation
-    return origin if isinstance(origin, type) and origin is not object and not _is_protocol(origin) else None
-
-
-def _is_protocol(cls: type) -> bool:
-    return bool(getattr(cls, "_is_protocol", False))
+    if typing.is_typeddict(origin):
+        return dict
+    if not isinstance(origin, type) or origin is object or getattr(origin, "_is_protocol", False):
+        return None
+    return origin
 
 
 def _the(source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Structures: Struct, dataclass, TypedDict, NamedTuple, attrs and dict; their fields, and what msgspec makes of them."""
+"""Structures: Struct, dataclass, TypedDict, NamedTuple, attrs and dict; their fields, and what msgspec takes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from msgspec import inspect as types_of
 from fastlane.compiler.annotations import MISSING, describe, take_apart, union_arms
 from fastlane.compiler.plan import Default
 from fastlane.compiler.scalars import IllegalAnnotation
+from fastlane.http.response import Response
 from fastlane.params import Marker
 
 __all__ = [
@@ -50,7 +51,7 @@ def fields_of(annotation: Any) -> list[Field] | None:
         ]
     if typing.is_typeddict(origin):
         hints = typing.get_type_hints(origin, include_extras=True)
-        optional: frozenset[str] = origin.__optional_keys__
+        optional: frozenset[str] = getattr(origin, "__optional_keys__", frozenset())
         return [
             Field(name, name, hint, Default(UNSET) if name in optional or _not_required(hint) else Default())
             for name, hint in hints.items()
@@ -196,6 +197,8 @@ def check_body(annotation: Any) -> None:
 
 
 def _unsupported(cls: Any) -> IllegalAnnotation:
+    if issubclass(cls, Response):
+        return IllegalAnnotation("a Response is nothing to be read", "return it instead of taking it as a parameter")
     if any(base.__module__.startswith("pydantic") for base in getattr(cls, "__mro__", ())):
         return IllegalAnnotation(
             f"{describe(cls)} is a pydantic model", f"write `class {cls.__name__}(msgspec.Struct):`"

@@ -39,9 +39,9 @@ def nature_of(function: Callable[..., Any], *, inline: bool) -> Nature:
 def can_suspend(function: Callable[..., Any], nature: Nature) -> bool:
     """False only where it is certain that calling it never gives control to the event loop.
 
-    The certain cases: a plain function that is called in place, and an ``async def`` of the user's own whose code has no
-    ``await``, ``async for`` or ``async with``. What is decorated is judged by the wrapper's own code, and a wrapper that
-    can't be read suspends.
+    The certain cases: a plain function that is called in place, and an ``async def`` of the user's own whose code has
+    no ``await``, ``async for`` or ``async with``. What is decorated is judged by the wrapper's own code, and a wrapper
+    that can't be read suspends.
     """
     if nature in ("inline", "inline generator"):
         return False
@@ -62,5 +62,5 @@ def _called(function: Any) -> Any:
         return function.__func__
     if inspect.isroutine(function) or isinstance(function, type):
         return function
-    call = getattr(type(function), "__call__", function)
-    return call if inspect.isroutine(call) else function
+    call = inspect.getattr_static(type(function), "__call__", function)
+    return call if inspect.isfunction(call) else function

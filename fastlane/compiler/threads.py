@@ -15,6 +15,8 @@ __all__ = ["WorkerThreads"]
 
 T = TypeVar("T")
 
+_ABSENT = object()
+
 WORKERS: Final = 40
 """Threads per process (REQUESTS 4)."""
 
@@ -47,7 +49,8 @@ class WorkerThreads:
         self._free = 0  # threads that wait, less the calls that wait: negative while there is a backlog
 
     async def run(self, function: Callable[[], T]) -> T:
-        """``function()`` in a thread, with the caller's context variables. What it raises is raised here.
+        """``function()`` in a thread, with the caller's context variables, and what it sets of them is carried back.
+        What it raises is raised here.
 
         A cancelled caller does not wait: the call ends on its own, and its result is dropped.
 
@@ -66,9 +69,13 @@ class WorkerThreads:
             else:
                 self._free -= 1
         self._calls.put(call)
-        # The call is dropped from this frame, so that a traceback kept by someone does not keep the arguments twice.
-        del call
-        return await outcome
+        try:
+            return await outcome
+        finally:
+            # What the call set is set for those that come after it, as if it had been called in place.
+            for variable, value in call.context.items():
+                if variable.get(_ABSENT) is not value:
+                    variable.set(value)
 
     def _work(self) -> None:
         while True:
