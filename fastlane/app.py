@@ -98,9 +98,9 @@ class App(Router):
     def exception_handler(self, key: type[Exception] | int) -> Callable[[Handler], Handler]:
         """Decorator: ``handler(request, error) -> Response``, async or plain, for a class or a status.
 
-        The class nearest in the exception's MRO decides; the status of an ``HTTPError`` (500 for any other exception) beats
-        every class. A handler may raise an ``HTTPError`` instead. What a handler for ``Exception`` or 500 gets is logged
-        before, so that no traceback is lost.
+        The class nearest in the exception's MRO decides; the status of an ``HTTPError`` (500 for any other exception)
+        beats every class. A handler may raise an ``HTTPError`` instead. What a handler for ``Exception`` or 500 gets is
+        logged before, so that no traceback is lost.
         """
 
         def decorate(handler: Handler) -> Handler:
@@ -128,7 +128,7 @@ class App(Router):
         return bool(self._asgi_middleware)
 
     def readiness(self, check: Handler) -> Handler:
-        """Decorator: ``check()``, async or plain, says whether this worker can serve now: False or an exception is no."""
+        """Decorator: ``check()``, async or plain, says whether this worker can serve: False or an exception is no."""
         self._refuse_when_frozen()
         self.readiness_checks = (*self.readiness_checks, check)
         return check
@@ -143,8 +143,8 @@ class App(Router):
             '/posts/3?page=2'
 
         Raises:
-            ValueError: no such route, a variable that is missing, unknown or not what the handler's annotation says, or a
-                query value that the handler does not read.
+            ValueError: no such route, a variable that is missing, unknown or not what the handler's annotation says, or
+                a query value that the handler does not read.
         """
         urls = self._urls
         if urls is None:
@@ -203,11 +203,16 @@ class App(Router):
                 errors.append(error)
         return errors
 
-    def validate_responses(self, enabled: bool) -> None:
-        """Check answers at every depth against the handler's annotation, as ``fastlane dev`` and tests do."""
-        if enabled != self._validate_responses:
+    def validate_responses(self, enabled: bool) -> bool:
+        """Check answers at every depth against the handler's annotation, as ``fastlane dev`` and tests do.
+
+        Answers what it was before.
+        """
+        before = self._validate_responses
+        if enabled != before:
             self._validate_responses = enabled
             self._recompile()
+        return before
 
     def _new_environment(self) -> Environment:
         return Environment(

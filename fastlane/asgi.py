@@ -226,7 +226,7 @@ def path_params(match: Match) -> dict[str, str]:
 
 
 def route_path(scope: Scope) -> bytes:
-    """The path below ``root_path``, still percent-encoded; from ``raw_path``, or from ``path`` where a server gives none."""
+    """The path below ``root_path``, percent-encoded; from ``raw_path``, or from ``path`` where a server gives none."""
     raw_path: bytes | None = scope.get("raw_path")
     if raw_path is None:
         raw_path = quote(scope["path"], safe="/!$&'()*+,:;=@-._~").encode("ascii")

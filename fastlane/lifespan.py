@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastlane.compiler import Singletons, open_singletons
 from fastlane.errors import CompileError
+from fastlane.middleware.failures import unhandled_errors
 from fastlane.routing.route import handler_place
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Lifespan:
         CompileError: ``function`` can't be one.
     """
 
-    __slots__ = ("_enter", "_resources", "_stack", "app", "running")
+    __slots__ = ("_enter", "_opened", "_resources", "_stack", "app", "running")
 
     def __init__(self, app: App, function: LifespanFunction | None) -> None:
         self.app = app
@@ -60,6 +61,7 @@ class Lifespan:
         self._enter = None if function is None else entrance(function)
         self._stack = AsyncExitStack()
         self._resources = AsyncExitStack()  # the app-scoped dependencies, which tests open anew
+        self._opened: dict[Callable[..., Any], Callable[..., Any]] = {}
 
     async def start(self) -> None:
         """Freeze the app, enter the lifespan, open the app-scoped dependencies. What fails undoes what succeeded."""
@@ -71,7 +73,7 @@ class Lifespan:
             if self._enter is not None:
                 context.state = await stack.enter_async_context(self._enter(self.app))
             stack.push_async_callback(self._close_resources)
-            await self.reopen()
+            await self._open_resources()
             self._stack = stack.pop_all()
         self.running = True
 
@@ -83,13 +85,18 @@ class Lifespan:
         finally:
             self.app.context.state = None
 
-    async def reopen(self) -> None:
-        """Close the app-scoped dependencies, and open those of the app as it is compiled now (tests override them)."""
-        await self._close_resources()
+    async def refresh(self) -> None:
+        """Open the app-scoped dependencies anew where tests have overridden one since they were opened."""
+        if self.running and self._opened != resources_of(self.app):
+            await self._close_resources()
+            await self._open_resources()
+
+    async def _open_resources(self) -> None:
+        context = self.app.context
         async with AsyncExitStack() as stack:
-            context = self.app.context
             context.singletons = await open_singletons(self.app.environment, context.state, stack)
             self._resources = stack.pop_all()
+        self._opened = resources_of(self.app)
 
     async def _close_resources(self) -> None:
         self.app.context.singletons = Singletons()
@@ -101,7 +108,7 @@ class Lifespan:
         try:
             await self.start()
         except BaseException as error:
-            logger.error("the app does not start", exc_info=error)
+            note(error, "the app does not start")
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             if not isinstance(error, Exception):
                 raise
@@ -111,12 +118,25 @@ class Lifespan:
         try:
             await self.stop()
         except BaseException as error:
-            logger.error("the app does not stop cleanly", exc_info=error)
+            note(error, "the app does not stop cleanly")
             await send({"type": "lifespan.shutdown.failed", "message": f"{type(error).__name__}: {error}"})
             if not isinstance(error, Exception):
                 raise
             return
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def note(error: BaseException, text: str) -> None:
+    """Log what went wrong, and let a test client know."""
+    logger.error(text, exc_info=error)
+    unhandled = unhandled_errors.get()
+    if unhandled is not None and isinstance(error, Exception):
+        unhandled.append(error)
+
+
+def resources_of(app: App) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """The app-scoped dependencies of the app as it is compiled now, and what is called for each."""
+    return {key: call.function for key, call in app.environment.singletons.items()}
 
 
 def entrance(function: LifespanFunction) -> Callable[[App], AbstractAsyncContextManager[Any]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocket", "WebSocketDisconnect", "websocket_binder", "websocket_endpoint"]
 
 
-class WebSocketDisconnect(FastlaneError):  # noqa: N818 - the name that people know
+class WebSocketDisconnect(FastlaneError):
     """The peer is gone. ``code`` and ``reason`` are those of the close frame (RFC 6455 7.4)."""
 
     def __init__(self, code: int = 1005, reason: str = "") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastlane.compiler.endpoint import Endpoint
 from fastlane.errors import CompileError
+from fastlane.http.background import is_async
 from fastlane.http.response import Response
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ CallNext: TypeAlias = "Callable[[Request], Awaitable[Response[Any]]]"
 Middleware: TypeAlias = "Callable[[Request, CallNext], Awaitable[Response[Any]]]"
 
 
-def check_middleware(middleware: object) -> None:
+def check_middleware(middleware: Middleware) -> None:
     """Refuse what is no native middleware.
 
     Raises:
@@ -37,12 +38,10 @@ def check_middleware(middleware: object) -> None:
             f"{name} is a class",
             mend=f"write app.add_asgi_middleware({name}, …) if it is ASGI middleware, else give an instance",
         )
-    called = middleware if inspect.isroutine(middleware) else getattr(type(middleware), "__call__", None)
-    if not inspect.iscoroutinefunction(called):
+    if not is_async(middleware):
         raise CompileError(
             f"middleware {name!r} is no async function", mend="write: async def m(request, call_next)", **where
         )
-    assert callable(middleware)
     try:
         inspect.signature(middleware).bind(None, None)
     except TypeError:

@@ -23,7 +23,7 @@ ExceptionHandler: TypeAlias = "Callable[[Request, Any], Response[Any] | Awaitabl
 logger = logging.getLogger("fastlane.error")
 
 unhandled_errors: ContextVar[list[Exception] | None] = ContextVar("unhandled_errors", default=None)
-"""Where a test client wants the exceptions that nobody handled. They are logged and answered with a 500 all the same."""
+"""Where a test client wants the exceptions that nobody handled. They are logged and answered with a 500 as ever."""
 
 
 class FailureHandlers:

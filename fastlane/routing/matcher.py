@@ -13,10 +13,10 @@
                             if endpoint is not None:
                                 return Match(endpoint, (segments[2],))
 
-At each position the texts are tried first, then segments with a prefix or suffix, then a whole variable, then what takes the
-rest of the path. A branch that leads nowhere, or that has no such method, falls through to the next one, so every node of the
-tree is visited at most once: the time is bounded by the number of routes and the length of the path (Falcon's compiled
-router is the model of the form).
+At each position the texts are tried first, then segments with a prefix or suffix, then a whole variable, then what
+takes the rest of the path. A branch that leads nowhere, or that has no such method, falls through to the next one, so every
+node of the tree is visited at most once: the time is bounded by the number of routes and the length of the path
+(Falcon's compiled router is the model of the form).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from fastlane.routing.template import PathTemplate, Segment
 __all__ = ["Matcher"]
 
 FANOUT: Final = 8
-"""Static texts that are compared one by one. PERF: a comparison is 15 ns; a dict and a call are 120 ns for any number."""
+"""Static texts that are compared one by one. PERF: a comparison is 15 ns, a dict and a call 120 ns for any number."""
 
 DEEPEST: Final = 20
 """Segments in one function. Python's tokenizer refuses more than 100 levels of indentation."""
@@ -58,7 +58,8 @@ class Matcher:
 
     Args:
         routes: template, method, endpoint. Shape and method together are unique.
-        mounts: template without variables, endpoint: whatever lies at or below it, with any method, when no route matches.
+        mounts: template without variables, endpoint: for whatever lies at or below it, with any method, when no route
+            matches.
 
     Attributes:
         source: the generated function.
@@ -215,7 +216,7 @@ class Matcher:
 
 
 def most_exact_first(item: tuple[Segment, Node]) -> int:
-    """Segments that overlap are nested in each other (others are refused), so the one with more text is the narrower."""
+    """Segments that overlap are nested in each other (others are refused): the one with more text is the narrower."""
     return -len(item[0].prefix) - len(item[0].suffix)
 
 

@@ -51,8 +51,8 @@ class RouteOptions(TypedDict, total=False):
 class Placement:
     """Where a router stands in an app: what its routes get from everything around them.
 
-    ``routers`` are the app and the routers down to this one. Their own dependencies and middleware are read when the app
-    freezes, so that the order of declarations does not matter.
+    ``routers`` are the app and the routers down to this one. Their own dependencies and middleware are read when the
+    app freezes, so that the order of declarations does not matter.
     """
 
     prefix: str
@@ -173,7 +173,7 @@ def build_route(
     """A route from what its decorator was given.
 
     Raises:
-        CompileError: an option that nobody knows, with ours for those of other frameworks, or a value that can't be one.
+        CompileError: an option that nobody knows, with ours for those of other frameworks, or a value that is none.
     """
     place = handler_place(handler)
     unknown = set(options) - RouteOptions.__annotations__.keys()

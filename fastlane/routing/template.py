@@ -122,8 +122,9 @@ def parse_template(path: str, *, handler: str = "", file: str = "", line: int = 
     """Read a path template.
 
     Args:
-        path: starts with a slash. ``{name}`` matches one whole, non-empty segment, or what is left of it between a prefix
-            and a suffix; ``{name:path}`` as the last segment matches the rest of the path, slashes included, also nothing.
+        path: starts with a slash. ``{name}`` matches one whole, non-empty segment, or what is left of it between a
+            prefix and a suffix; ``{name:path}`` as the last segment matches the rest of the path, slashes included,
+            also nothing.
         handler, file, line: where the error points to.
 
     Raises:
