@@ -40,7 +40,7 @@ class _Reading:
         self.spec = spec
         self.overrides = overrides
         self.sources = Sources(spec)
-        self.calls: dict[tuple[Callable[..., Any], bool], Call] = {}
+        self.calls: dict[Callable[..., Any], Call] = {}
         self.singletons: dict[Callable[..., Any], Call] = {}
         self.open: list[Callable[..., Any]] = []  # from the handler inwards, to find circles
 
@@ -108,9 +108,13 @@ class _Reading:
             raise place.error(
                 f"Depends(scope={depends.scope!r}): there is no such scope", 'use "request" or "app"', parameter
             )
-        shared = self.calls.get((key, depends.inline))
+        shared = self.calls.get(key)
         if shared is None:
-            shared = self.calls[key, depends.inline] = self._dependency(depends)
+            shared = self.calls[key] = self._dependency(depends)
+        elif depends.inline:
+            # Called once, however it is asked for: one promise not to block is a promise.
+            shared.nature = nature_of(shared.function, inline=True)
+            shared.suspends = can_suspend(shared.function, shared.nature)
         return Result(shared)
 
     def _dependency(self, depends: Depends) -> Call:

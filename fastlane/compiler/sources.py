@@ -396,7 +396,7 @@ def _class_of(annotation: Any) -> type | None:
     origin = typing.get_origin(annotation) or annotation
     if typing.is_typeddict(origin):
         return dict
-    if not isinstance(origin, type) or origin is object or getattr(origin, "_is_protocol", False):
+    if not isinstance(origin, type) or origin in (object, Any) or getattr(origin, "_is_protocol", False):
         return None
     return origin
 

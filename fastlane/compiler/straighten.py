@@ -2,9 +2,9 @@
 
 Driving such a coroutine by hand (``send(None)`` until ``StopIteration``) costs 0.24 µs a request: hello takes 0.12 µs
 without, 0.36 with it (3.11; 0.07 and 0.35 on 3.13). The code of a coroutine differs from that of a plain function in
-its first two instructions alone, which make the coroutine object and return it: without them and without the flag it runs
-at once and returns its value. It keeps its file, its lines and its name, so that tracebacks, debuggers and coverage see
-the same function.
+its first two instructions alone, which make the coroutine object and return it: without them and without the flag it
+runs at once and returns its value. It keeps its file, its lines and its name, so that tracebacks, debuggers and
+coverage see the same function.
 
 It is only done to code that has been found to hold no ``await`` (``suspension.can_suspend``), on interpreters where a
 trial at import gives the right answers; elsewhere, and for every function that looks different, the coroutine is

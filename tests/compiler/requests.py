@@ -54,7 +54,9 @@ def request(
     return Request(head, values, body, SimpleNamespace(), SimpleNamespace(), context)  # type: ignore[arg-type]
 
 
-def compiled(handler: Callable[..., Any], path: str = "/", *, environment: Environment | None = None, **spec: Any) -> Endpoint:
+def compiled(
+    handler: Callable[..., Any], path: str = "/", *, environment: Environment | None = None, **spec: Any
+) -> Endpoint:
     """The endpoint of a handler; ``methods`` may be one word, ``path_names`` are read from the path."""
     methods = spec.pop("methods", "GET")
     names = tuple(part[1:-1].partition(":")[0] for part in path.split("/") if part.startswith("{"))

@@ -309,9 +309,7 @@ def test_bytes_with_a_body_marker_are_the_raw_body() -> None:
     assert loose.body is not None
     assert loose.body.media_types is None
     assert answer(loose).strip(b'"') == b"none"
-    assert errors(compiled(bounded, methods="POST"), body=b"abc") == [
-        ("body", "", "Expected `bytes` of length <= 2")
-    ]
+    assert errors(compiled(bounded, methods="POST"), body=b"abc") == [("body", "", "Expected `bytes` of length <= 2")]
 
 
 def test_a_list_of_structures_is_a_body() -> None:
