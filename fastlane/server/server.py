@@ -36,7 +36,7 @@ __all__ = ["LaneServer"]
 TICK_SECONDS = 0.25
 """Between two heartbeats."""
 SILENT_SECONDS = 2.0
-"""How long a connection that says nothing may hold a server that stops."""
+"""What `LaneServer.silent` is under a supervisor."""
 CANCEL_SECONDS = 1.0
 """What cancelled tasks get to clean up."""
 _POLL_SECONDS = 0.02
@@ -49,15 +49,17 @@ class LaneServer(uvicorn.Server):
 
     Args:
         context: of a worker under our supervisor; without one the server stands alone, as in ``fastlane dev``.
+        silent: how long a connection that says nothing may hold a server that stops; it may ask once more meanwhile.
     """
 
     config: LaneConfig
 
-    def __init__(self, config: LaneConfig, context: WorkerContext | None = None) -> None:
+    def __init__(self, config: LaneConfig, context: WorkerContext | None = None, silent: float = 0.0) -> None:
         super().__init__(config)
         self.servers = []
         self.listeners: list[Listener] = []
         self._context = context
+        self._silent = silent if context is None else SILENT_SECONDS
         self._gate = Gate(None if context is None else context.slot)
         self._acceptors: list[Acceptor] = []
         self._access_log: AccessLog | None = None
@@ -209,7 +211,7 @@ class LaneServer(uvicorn.Server):
             silent = float(self.config.timeout_keep_alive)
             await self._wait_until_idle(silent, running=end, end=silent + end)
         else:
-            await self._wait_until_idle(min(SILENT_SECONDS if context is not None else 0.0, end), running=end, end=end)
+            await self._wait_until_idle(min(self._silent, end), running=end, end=end)
         await self._cut_off()
         if context is None:
             for listener in self.listeners:

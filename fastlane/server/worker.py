@@ -17,7 +17,7 @@ from fastlane.server.server import LaneServer
 from fastlane.supervisor.child import WorkerContext
 from fastlane.supervisor.failure import BootFailure
 
-__all__ = ["load", "run"]
+__all__ = ["end_leftovers", "freeze", "load", "run"]
 
 _END_SECONDS = 1.0
 """What is left of the loop's tasks and generators gets to end."""
@@ -35,7 +35,7 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     serve = msgspec.convert(options["serve"], ServeOptions)
     try:
         app = load_app(str(options["app"]), serve.app_dir)
-        _freeze(app)
+        freeze(app)
     except (DiscoveryError, CompileError) as error:
         raise BootFailure(str(error), 4) from error
     except ConfigurationError as error:
@@ -49,7 +49,7 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     return config
 
 
-def _freeze(app: object) -> None:
+def freeze(app: object) -> None:
     """Compile a fastlane app's routes now: once, and in the pages that workers share."""
     module = sys.modules.get("fastlane.app")
     if module is not None and isinstance(app, module.App):
@@ -68,12 +68,12 @@ def run(config: LaneConfig, context: WorkerContext) -> None:
     try:
         loop.run_until_complete(LaneServer(config, context).serve())
     finally:
-        loop.run_until_complete(_end_leftovers())
+        loop.run_until_complete(end_leftovers())
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _end_leftovers() -> None:
+async def end_leftovers() -> None:
     """Cancel what user code left running, for a bounded time: the process ends in any case."""
     loop = asyncio.get_running_loop()
     left = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
