@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.option("--app-dir", default="", metavar="DIR", help="Directory that comes first when the app is imported.")
 def command(target: str, app_dir: str) -> None:
     """Import and compile TARGET, and print all that is wrong with its handlers. Exit code 1 if anything is."""
-    from fastlane.routing.router import collect_compile_errors
+    from fastlane.routing.collecting import collect_compile_errors
     from fastlane_cli.routes import load_fastlane_app
 
     with collect_compile_errors() as errors:

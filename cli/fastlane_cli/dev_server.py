@@ -62,6 +62,8 @@ def main() -> None:
     with socket.socket(fileno=listener) as inherited:
         host, port = inherited.getsockname()[:2]
         place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        # Bytecode is recognised by size and whole second: of two quick edits of one size the first would stay in force.
+        sys.dont_write_bytecode = True
         try:
             app = load_app(target, options.app_dir)
             if isinstance(app, App):
