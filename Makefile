@@ -1,7 +1,7 @@
 # make serve    the example blog on http://127.0.0.1:8000 until Ctrl-C   (PORT=9000 for another port)
 # make test     the whole test suite                                    (PYTHON=python3.13 for another interpreter)
 # make lint     ruff, mypy, pyright, import-linter
-# make bench    fastlane beside other servers, measured in one run      (ARGS=… for bench/run.py)
+# make bench    fastlane beside other servers, measured in one run      (ARGS=--quick for a short one)
 # make docs     the documentation into .build/docs
 # make clean    removes what the others built
 #
@@ -18,19 +18,19 @@ serve:
 	exec "$$environment/bin/fastlane" serve blog:app --app-dir examples/blog --workers auto --host 127.0.0.1 --port $(PORT)
 
 test:
-	@environment=$$(.ci/environment dev) && exec "$$environment/bin/python" -m pytest $(ARGS)
+	@environment=$$(.ci/environment test) && exec "$$environment/bin/python" -m pytest $(ARGS)
 
 # As `make test`, and fails below the coverage that pyproject.toml asks for.
 .PHONY: coverage
 coverage:
-	@environment=$$(.ci/environment dev) && \
+	@environment=$$(.ci/environment test) && \
 	"$$environment/bin/coverage" erase && \
 	"$$environment/bin/coverage" run -m pytest $(ARGS) && \
 	"$$environment/bin/coverage" combine --quiet && \
 	"$$environment/bin/coverage" report --skip-covered --show-missing
 
 lint:
-	@environment=$$(.ci/environment dev) && PATH="$$PWD/$$environment/bin:$$PATH" && \
+	@environment=$$(.ci/environment lint) && PATH="$$PWD/$$environment/bin:$$PATH" && \
 	ruff check . && \
 	ruff format --check . && \
 	mypy && \
@@ -38,7 +38,7 @@ lint:
 	lint-imports
 
 bench:
-	@environment=$$(.ci/environment bench) && exec "$$environment/bin/python" bench/run.py $(ARGS)
+	@environment=$$(.ci/environment serve) && exec "$$environment/bin/python" -m bench.run $(ARGS)
 
 docs:
 	@environment=$$(.ci/environment docs) && exec "$$environment/bin/mkdocs" build --strict --quiet --site-dir .build/docs
