@@ -72,6 +72,14 @@ class ScopeConnection:
         self._receive = receive
         self._watch: asyncio.Future[Any] | None = None
 
+    def client_of(self, head: ScopeHead) -> tuple[str, int] | None:
+        """The client, as the server has worked it out for this scope."""
+        return self.client
+
+    def scheme_of(self, head: ScopeHead) -> str:
+        """The scheme, as the server has worked it out for this scope."""
+        return self.scheme
+
     def is_disconnected(self) -> bool:
         """The client is gone. ASGI tells only who waits, so the first question starts waiting and is answered False."""
         if self._watch is None:
