@@ -19,11 +19,14 @@ def command(target: str, app_dir: str) -> None:
     from fastlane.routing.collecting import collect_compile_errors
     from fastlane_cli.routes import load_fastlane_app
 
-    with collect_compile_errors() as errors:
-        app = load_fastlane_app(target, app_dir)
-    found: list[CompileError] = [*errors, *app.compile_errors()]
-    for error in found:
-        click.echo(error)
+    found: list[CompileError] = []
+    try:
+        with collect_compile_errors() as found:
+            app = load_fastlane_app(target, app_dir)
+        found += app.compile_errors()
+    finally:  # an import that fails for another reason has collected something, too
+        for error in found:
+            click.echo(error)
     if found:
         click.echo(f"{len(found)} {'error' if len(found) == 1 else 'errors'} in {target}")
         sys.exit(1)
