@@ -110,8 +110,6 @@ class Crew:
         worker.pid = pid
         if pid in self._strangers:
             return worker, self._strangers.pop(pid)
-        if worker.phase is Phase.KILLED:
-            self._system.kill(pid, signal.SIGKILL)
         return None
 
     def find(self, pid: int, status: int | None) -> Worker | None:
@@ -147,10 +145,14 @@ class Crew:
         """The template is gone: take back the orders that it had not confirmed."""
         for worker in self.fleet:
             if worker.generation is generation and not worker.pid:
-                pid = self._board.slot(worker.slot).take_back()
-                if pid:
-                    self._system.kill(pid, signal.SIGKILL)
+                self.take_back(worker)
                 self.fleet.remove(worker)
+
+    def take_back(self, worker: Worker) -> None:
+        """Its birth was not confirmed, and must not happen any more; if it has happened, the worker is killed."""
+        pid = self._board.slot(worker.slot).take_back()
+        if pid:
+            self._system.kill(pid, signal.SIGKILL)
 
     # Life
 

@@ -58,6 +58,8 @@ class Supervisor:
         self._ending: int | None = None
         """The exit code, once it is decided that everything ends."""
         self._end_deadline = float("inf")
+        self._kept = 0
+        """How many workers the old generation is to have while a new one comes."""
         self._generations = 0
         self._was_complete = False
         self._system = system
@@ -101,6 +103,9 @@ class Supervisor:
         """Compare what is with what should be, and do what is missing."""
         for worker in self.crew.fleet:
             self.crew.advance(worker)
+            if worker.phase is Phase.KILLED and not worker.pid:
+                self.crew.take_back(worker)
+                self._worker_died(worker, None)
         if self._ending is not None:
             self._advance_end(self._ending)
             return
@@ -204,6 +209,7 @@ class Supervisor:
         if self.coming is not None:
             self._abandon(self.coming, "a newer reload")
         self.settings = settings
+        self._kept = self.target
         self.target = settings.workers
         self.crew.forgive()
         self._load(settings)
@@ -289,18 +295,19 @@ class Supervisor:
                 self.serving, self.coming = coming, None
             return
         old = fleet.serving(serving)
-        if len(old) + ready < self.target:
-            self.crew.fill(serving, self.target - ready)
+        kept = min(self.target, self._kept)
+        if len(old) + ready < kept:
+            self.crew.fill(serving, kept - ready)
         if coming.loading is not Loading.LOADED:
             return
-        room = self.target + (self.settings.surge or self.target) - len(old)
-        self.crew.fill(coming, min(self.target, max(ready, room)))
         if ready >= self.target:
             surplus = len(old)
         else:
             surplus = ready + len(old) - self.target if len(fleet.serving(coming)) == ready else 0
         for worker in sorted(old, key=lambda worker: -worker.index)[: max(0, surplus)]:
             self.crew.drain(worker, f"generation {coming.number} is ready")
+        room = self.target + (self.settings.surge or self.target) - len(fleet.serving(serving))
+        self.crew.fill(coming, min(self.target, max(ready, room)))
         if ready >= self.target:
             logger.info("generation %d serves, the workers of generation %d drain", coming.number, serving.number)
             self._end_template(serving)
