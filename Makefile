@@ -41,7 +41,8 @@ bench:
 	@environment=$$(.ci/environment serve) && exec "$$environment/bin/python" -m bench.run $(ARGS)
 
 docs:
-	@environment=$$(.ci/environment docs) && exec "$$environment/bin/mkdocs" build --strict --quiet --site-dir .build/docs
+	@environment=$$(.ci/environment docs) && "$$environment/bin/python" docs/tables.py && \
+	exec "$$environment/bin/mkdocs" build --strict --quiet --site-dir .build/docs
 
 clean:
 	rm -rf .venv .venv-3.* .build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov

@@ -10,6 +10,7 @@ import html
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -83,8 +84,9 @@ Author = Annotated[str, Depends(author)]
 @app.get("/")
 async def index() -> HTMLResponse:
     items = "".join(
-        f'<li><a href="/posts/{post.id}">{html.escape(post.title)}</a> by {html.escape(post.author)}, {post.likes} likes</li>'
-        for post in reversed(posts.all().values())
+        f'<li><a href="/posts/{post.id}">{html.escape(post.title)}</a> '
+        f"by {html.escape(post.author)}, {post.likes} likes</li>"
+        for post in islice(reversed(posts.all().values()), 20)
     )
     return HTMLResponse(f"<!doctype html><title>Blog</title><h1>Blog</h1><ul>{items or '<li>No posts yet.</li>'}</ul>")
 
@@ -92,8 +94,8 @@ async def index() -> HTMLResponse:
 @app.get("/posts")
 async def list_posts(tag: Tag | None = None, limit: Annotated[int, Meta(ge=1, le=100)] = 20) -> list[Post]:
     """The newest posts first."""
-    found = [post for post in reversed(posts.all().values()) if tag is None or tag in post.tags]
-    return found[:limit]
+    newest = reversed(posts.all().values())
+    return list(islice((post for post in newest if tag is None or tag in post.tags), limit))
 
 
 @app.get("/posts/{id}")

@@ -1,7 +1,7 @@
 """Posts in memory that all workers of one server share, gone when it ends.
 
-The file has no name, and the workers inherit it from the process that imported the application. A post is written as one
-line of JSON; the newest line of a post is what it is now. A real application keeps its posts in a database.
+The file has no name, and the workers inherit it from the process that imported the application. A post is written as
+one line of JSON; the newest line of a post is what it is now. A real application keeps its posts in a database.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import fcntl
 import mmap
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import msgspec
@@ -27,7 +28,7 @@ class Store(Generic[T]):
     """Records by id. Reading costs nothing but a look whether something is new."""
 
     def __init__(self, record: type[T]) -> None:
-        self._file = tempfile.TemporaryFile(prefix="fastlane-blog-")  # noqa: SIM115  the workers need it as long as they live
+        self._file = tempfile.TemporaryFile(prefix="fastlane-blog-")  # noqa: SIM115  open as long as the process
         self._file.truncate(CAPACITY)
         self._memory = mmap.mmap(self._file.fileno(), CAPACITY)
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(record).decode
@@ -51,7 +52,7 @@ class Store(Generic[T]):
 
     def add(self, make: Callable[[int], T]) -> T:
         """A new record, made from its id."""
-        with _Lock(self):
+        with self._alone():
             number = max(self.all(), default=0) + 1
             record = make(number)
             self._append(number, record)
@@ -59,7 +60,7 @@ class Store(Generic[T]):
 
     def change(self, number: int, change: Callable[[T], T]) -> T | None:
         """The record as ``change`` makes it; None where there is none."""
-        with _Lock(self):
+        with self._alone():
             record = self.all().get(number)
             if record is not None:
                 record = change(record)
@@ -67,7 +68,7 @@ class Store(Generic[T]):
         return record
 
     def remove(self, number: int) -> None:
-        with _Lock(self):
+        with self._alone():
             if number in self.all():
                 self._append(number, None)
 
@@ -79,15 +80,11 @@ class Store(Generic[T]):
         self._memory[self._read_to : end] = line
         struct.pack_into("<Q", self._memory, 0, end)
 
-
-class _Lock:
-    """One writer at a time, over all workers (record locks belong to a process, inherited file or not)."""
-
-    def __init__(self, store: Store[T]) -> None:
-        self._file = store._file
-
-    def __enter__(self) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time, over all workers: record locks belong to a process, also on an inherited file."""
         fcntl.lockf(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._file, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)

@@ -1,0 +1,75 @@
+"""The README and the pages of ``docs/``: their Python runs, their tables are those of the code, their links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import itertools
+import linecache
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+_numbers = itertools.count(1)
+
+
+def names(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture
+def page_module() -> Iterator[ModuleType]:
+    """A module for the blocks of one page, known to ``sys.modules`` so that annotations find their names."""
+    module = ModuleType(f"documentation_page_{next(_numbers)}")
+    sys.modules[module.__name__] = module
+    yield module
+    del sys.modules[module.__name__]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=names)
+def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, page_module: ModuleType) -> None:
+    text = page.read_text()
+    for block in BLOCK.finditer(text):
+        # Blank lines in front, so that an error points at the page's own line.
+        source = "\n" * text.count("\n", 0, block.start(1)) + block[1]
+        file = f"{names(page)}"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        exec(compile(source, file, "exec", dont_inherit=True), vars(page_module))
+    for name, found in list(vars(page_module).items()):
+        if name.startswith("test_"):
+            outcome = found()
+            if inspect.iscoroutine(outcome):
+                asyncio.run(outcome)
+
+
+def test_the_tables_of_the_pages_are_those_of_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("documentation_tables", DOCS / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    for page in tables.PAGES:
+        text = (DOCS / page).read_text()
+        assert tables.filled(text) == text, "run: python docs/tables.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in DOCS.rglob("*.md") if str(page.relative_to(DOCS)) not in navigation] == []
