@@ -38,10 +38,10 @@ def error_classes() -> Iterator[str]:
     """Every class that is an answer, in the order of the tree."""
     yield "\n| class | status | code | |\n| --- | --- | --- | --- |"
     for name, found in vars(errors).items():
-        if isinstance(found, type) and issubclass(found, errors.HTTPError) and name in errors.__all__:
-            if found is not errors.HTTPError:
-                meaning = (found.__doc__ or "").strip().splitlines()[0]
-                yield f"| `{name}` | {found.status} | `{found.code}` | {meaning} |"
+        is_answer = isinstance(found, type) and issubclass(found, errors.HTTPError) and found is not errors.HTTPError
+        if is_answer and name in errors.__all__:
+            meaning = (found.__doc__ or "").strip().splitlines()[0]
+            yield f"| `{name}` | {found.status} | `{found.code}` | {meaning} |"
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {"options": options, "errors": error_classes}

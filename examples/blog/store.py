@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import mmap
+import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,9 +29,10 @@ class Store(Generic[T]):
     """Records by id. Reading costs nothing but a look whether something is new."""
 
     def __init__(self, record: type[T]) -> None:
-        self._file = tempfile.TemporaryFile(prefix="fastlane-blog-")  # noqa: SIM115  open as long as the process
-        self._file.truncate(CAPACITY)
-        self._memory = mmap.mmap(self._file.fileno(), CAPACITY)
+        with tempfile.TemporaryFile(prefix="fastlane-blog-") as file:
+            file.truncate(CAPACITY)
+            self._memory = mmap.mmap(file.fileno(), CAPACITY)
+            self._file = os.dup(file.fileno())
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(record).decode
         self._encode = msgspec.json.Encoder().encode
         self._records: dict[int, T] = {}

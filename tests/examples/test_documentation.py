@@ -1,4 +1,4 @@
-"""The README and the pages of ``docs/``: their Python runs, their tables are those of the code, their links lead somewhere."""
+"""The README and ``docs/``: their Python runs, their tables are those of the code, their links lead somewhere."""
 
 from __future__ import annotations
 
