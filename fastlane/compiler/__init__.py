@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastlane.compiler.annotations import UnresolvedName
+from fastlane.compiler.annotations import UnresolvedName, describe
 from fastlane.compiler.dependencies import read_plan
 from fastlane.compiler.endpoint import BodyRule, Endpoint, Match
 from fastlane.compiler.generate import generate_endpoint
@@ -66,12 +66,15 @@ def _encoder_of(plan: Plan, *, validate: bool) -> Encoder:
     from fastlane.compiler.encoder import compile_encoder
 
     spec = plan.spec
+    place = plan.handler.place
     try:
         return compile_encoder(plan.returns, status=spec.status, produces=spec.produces, validate=validate)
-    except CompileError:
-        raise
-    except (TypeError, ValueError) as error:
-        place = plan.handler.place
+    except CompileError as error:
+        # The encoder knows the annotation, and not whose it is.
+        raise place.error(error.problem, error.mend) from error
+    except NameError as error:
         raise place.error(
-            f"its return annotation can't be encoded: {error}", "return a type that msgspec encodes"
+            f"the return type {describe(plan.returns)} names something that does not exist: {error}",
+            "define it at module level, before the app starts",
+            kind=UnresolvedName,
         ) from error

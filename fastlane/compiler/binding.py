@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastlane.compiler.bodies import BodyDecoder
 from fastlane.compiler.collections import ListReader
 from fastlane.compiler.plan import Body, Call, Default, Mapping, Plan, Structure, Value, readings
-from fastlane.compiler.scalars import Reader
+from fastlane.compiler.reader import Reader
 from fastlane.compiler.source import Names, SourceWriter
 from fastlane.http.cookies import parse_cookies
 from fastlane.http.query import parse_query, parse_query_lists

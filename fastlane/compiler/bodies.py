@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from fastlane.compiler.annotations import take_apart
-from fastlane.compiler.scalars import Reader, scalar_reader
+from fastlane.compiler.reader import Reader
+from fastlane.compiler.scalars import scalar_reader
 
 if TYPE_CHECKING:
     from fastlane.compiler.plan import Body

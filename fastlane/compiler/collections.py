@@ -11,7 +11,8 @@ import msgspec
 from msgspec import ValidationError
 
 from fastlane.compiler.annotations import describe, take_apart, union_arms
-from fastlane.compiler.scalars import IllegalAnnotation, Reader, length_check, refuse_union_bounds, scalar_reader
+from fastlane.compiler.reader import IllegalAnnotation, Reader, length_check, refuse_union_bounds
+from fastlane.compiler.scalars import scalar_reader
 
 __all__ = ["ListReader", "list_reader"]
 

@@ -119,7 +119,9 @@ class _Generator:
         self.suspends = any(call.suspends for call in self.calls)
         nodes = [argument.node for call in self.calls for argument in call.arguments]
         self.has_background = Given("background") in nodes
-        self.needs_request = any(not isinstance(node, Result) and node != Given("background") for node in nodes)
+        self.needs_request = encoder.negotiates or any(
+            not isinstance(node, Result) and node != Given("background") for node in nodes
+        )
 
     def endpoint(self) -> Endpoint:
         spec = self.plan.spec
@@ -198,7 +200,9 @@ class _Generator:
 
     def _finish(self, call: Call, arguments: str, *, assign: bool) -> None:
         value = self._invoke(call, arguments)
-        if self.encoder.inline is not None:
+        if self.encoder.negotiates:
+            encoded = f'{self.encode}({value}, request.head.header_values(b"accept"))'
+        elif self.encoder.inline is not None:
             self.writer.line(f"value = {value}")
             encoded = self.encoder.inline
         else:

@@ -16,7 +16,7 @@ from fastlane.compiler.annotations import MISSING
 if TYPE_CHECKING:
     from fastlane.compiler.annotations import Place
     from fastlane.compiler.collections import ListReader
-    from fastlane.compiler.scalars import Reader
+    from fastlane.compiler.reader import Reader
     from fastlane.compiler.spec import RouteSpec
     from fastlane.compiler.suspension import Nature
     from fastlane.params import Source

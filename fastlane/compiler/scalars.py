@@ -1,8 +1,4 @@
-"""Text → value, for one value of a path, query, header, cookie or form. Every decoder is built at import.
-
-A ``Reader`` has two ways to the same value: ``decode``, a function that raises msgspec's errors, and ``expression``,
-source that the generator pastes into a route, so that the usual text costs no Python call.
-"""
+"""Text → value, for one value of a path, query, header, cookie or form. Every decoder is built at import."""
 
 from __future__ import annotations
 
@@ -13,81 +9,21 @@ import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import product
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, ValidationError
 
 from fastlane.compiler.annotations import describe, take_apart, union_arms
+from fastlane.compiler.enumerations import bool_reader, enum_reader, literal_reader
+from fastlane.compiler.reader import IllegalAnnotation, Reader, length_check, refuse_bounds, refuse_union_bounds
 
-__all__ = ["BOOLEANS", "IllegalAnnotation", "Reader", "scalar_reader"]
+__all__ = ["scalar_reader"]
 
-
-class IllegalAnnotation(TypeError):
-    """An annotation that has no reader. Carries the mend."""
-
-    def __init__(self, problem: str, mend: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.mend = mend
-
-
-class Reader:
-    """How the text of one value becomes a Python value.
-
-    Attributes:
-        annotation: what it reads, without None.
-        decode: the whole rule as a function of the text. Raises ``msgspec.ValidationError``.
-        expression: the same as source; ``{text}`` stands for the text, any other ``{name}`` for an entry of ``names``.
-        names: what ``expression`` needs.
-        octets: it takes the raw bytes of a header rather than its text.
-        optional: the annotation allows None, which a missing value then becomes.
-    """
-
-    __slots__ = ("annotation", "decode", "expression", "names", "octets", "optional")
-
-    def __init__(
-        self,
-        annotation: Any,
-        decode: Callable[[Any], Any],
-        expression: str = "{decode}({text})",
-        names: dict[str, object] | None = None,
-        *,
-        octets: bool = False,
-        optional: bool = False,
-    ) -> None:
-        self.annotation = annotation
-        self.decode = decode
-        self.expression = expression
-        self.names = {"decode": decode, **(names or {})}
-        self.octets = octets
-        self.optional = optional
-
-    def or_none(self) -> Reader:
-        """The same reader for a union with None."""
-        return Reader(self.annotation, self.decode, self.expression, self.names, octets=self.octets, optional=True)
-
-
-BOOLEANS: Final = {
-    "".join(letters): value
-    for word, value in {
-        "true": True,
-        "1": True,
-        "on": True,
-        "yes": True,
-        "false": False,
-        "0": False,
-        "off": False,
-        "no": False,
-    }.items()
-    for letters in product(*({letter, letter.upper()} for letter in word))
-}
-"""The spellings of a boolean, in every mixture of cases: one lookup instead of ``lower`` and a lookup."""
 
 _QUOTED: Final = (uuid.UUID, datetime, date, time, timedelta)
+_NOTHING: Final = (type(None), msgspec.UnsetType)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?").fullmatch
-_BOUNDS = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
 
 
 def scalar_reader(annotation: Any) -> Reader | None:
@@ -102,13 +38,13 @@ def scalar_reader(annotation: Any) -> Reader | None:
         return _union_reader(parts.type, arms, parts.metas)
     base = parts.type
     if typing.get_origin(base) is Literal:
-        _refuse_bounds(base, parts.metas)
-        return _literal_reader(base)
+        refuse_bounds(base, parts.metas)
+        return literal_reader(base)
     if not isinstance(base, type):
         return None
     if issubclass(base, enum.Enum):
-        _refuse_bounds(base, parts.metas)
-        return _enum_reader(base)
+        refuse_bounds(base, parts.metas)
+        return enum_reader(base)
     build = _BUILDERS.get(base)
     if build is None:
         return None
@@ -118,37 +54,16 @@ def scalar_reader(annotation: Any) -> Reader | None:
         raise IllegalAnnotation(str(error), "use constraints that fit the type") from None
 
 
-def _refuse_bounds(base: Any, metas: tuple[Meta, ...]) -> None:
-    if any(getattr(meta, bound) is not None for meta in metas for bound in _BOUNDS):
-        raise IllegalAnnotation(f"Meta bounds can't be put on {describe(base)}", "drop the bounds")
-
-
-def refuse_union_bounds(annotation: Any, metas: tuple[Meta, ...]) -> None:
-    """REQUESTS 1: bounds on a whole union are an import error, whatever its arms.
-
-    Raises:
-        IllegalAnnotation: there are some.
-    """
-    bounds = [
-        f"{bound}={getattr(meta, bound)!r}" for meta in metas for bound in _BOUNDS if getattr(meta, bound) is not None
-    ]
-    if bounds:
-        raise IllegalAnnotation(
-            f"Meta({', '.join(bounds)}) is put on the whole union {describe(annotation)}",
-            f"put it on the member that it bounds: `Annotated[int, Meta({', '.join(bounds)})] | None`",
-        )
-
-
 def _union_reader(annotation: Any, arms: tuple[Any, ...], metas: tuple[Meta, ...]) -> Reader | None:
-    real = [arm for arm in arms if arm is not type(None)]
+    real = [arm for arm in arms if arm not in _NOTHING]
     readers = [scalar_reader(arm) for arm in real]
     if not all(readers):
         return None
     refuse_union_bounds(annotation, metas)
-    optional = len(real) < len(arms)
+    optional = type(None) in arms
     found = [reader for reader in readers if reader is not None]
     if len(found) == 1:
-        return found[0].or_none()
+        return found[0].or_none() if optional else found[0]
     if bytes in real:
         raise IllegalAnnotation(f"{describe(annotation)}: any text is bytes", "use `bytes` or `str` alone")
     try:
@@ -201,18 +116,6 @@ def _strict_number(read: Callable[[str], Any], name: str) -> Callable[[str], Any
     return decode
 
 
-def _bool_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
-    _refuse_bounds(bool, metas)
-
-    def decode(text: str) -> bool:
-        try:
-            return BOOLEANS[text]
-        except KeyError:
-            raise ValidationError("Expected `bool`, got `str`") from None
-
-    return Reader(bool, decode, "{booleans}[{text}]", {"booleans": BOOLEANS})
-
-
 def _str_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
     msgspec.json.Decoder(full)  # raises for bounds that do not fit
     check = length_check(metas, "str")
@@ -243,25 +146,6 @@ def _bytes_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
         return octets
 
     return Reader(full, decode, octets=True)
-
-
-def length_check(metas: tuple[Meta, ...], name: str) -> Callable[[Any], None] | None:
-    """A function that raises msgspec's error for a wrong length; None where there is no bound."""
-    lows = [meta.min_length for meta in metas if meta.min_length is not None]
-    highs = [meta.max_length for meta in metas if meta.max_length is not None]
-    if not lows and not highs:
-        return None
-    low = max(lows, default=0)
-    high = min(highs, default=None)
-
-    def check(value: Any) -> None:
-        length = len(value)
-        if length < low:
-            raise ValidationError(f"Expected `{name}` of length >= {low}")
-        if high is not None and length > high:
-            raise ValidationError(f"Expected `{name}` of length <= {high}")
-
-    return check
 
 
 def _decimal_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
@@ -302,59 +186,10 @@ def _quoted_reader(full: Any, metas: tuple[Meta, ...]) -> Reader:
     return Reader(full, decode)
 
 
-def _enum_reader(base: type[enum.Enum]) -> Reader:
-    try:
-        msgspec.json.Decoder(base)
-    except TypeError as error:
-        raise IllegalAnnotation(str(error), "give the members str or int values of one kind") from None
-    members = {str(member.value): member for member in base.__members__.values()}
-
-    def decode(text: str) -> enum.Enum:
-        member = members.get(text)
-        if member is not None:
-            return member
-        # The class may accept more than its members, by ``_missing_``.
-        return msgspec.convert(text, base, strict=False)
-
-    return _table_reader(base, members, decode)
-
-
-def _literal_reader(base: Any) -> Reader:
-    try:
-        msgspec.json.Decoder(base)
-    except TypeError as error:
-        raise IllegalAnnotation(str(error), "use str, int and bool values in a Literal") from None
-    members: dict[str, Any] = {}
-    optional = False
-    for value in typing.get_args(base):
-        if value is None:
-            optional = True
-        elif isinstance(value, bool):
-            members.update({text: value for text, meaning in BOOLEANS.items() if meaning is value and text.isalpha()})
-        elif isinstance(value, str) or str(value) not in members:
-            members[str(value)] = value
-
-    def decode(text: str) -> Any:
-        try:
-            return members[text]
-        except KeyError:
-            raise ValidationError(f"Invalid enum value {text!r}") from None
-
-    reader = _table_reader(base, members, decode)
-    return reader.or_none() if optional else reader
-
-
-def _table_reader(annotation: Any, members: dict[str, Any], decode: Callable[[str], Any]) -> Reader:
-    # PERF: 13 ns for the lookup, 311 for msgspec.convert. A text that is no member goes the long way.
-    return Reader(
-        annotation, decode, "{members}[{text}] if {text} in {members} else {decode}({text})", {"members": members}
-    )
-
-
 _BUILDERS: Final[dict[type, Callable[[Any, tuple[Meta, ...]], Reader]]] = {
     int: _int_reader,
     float: _float_reader,
-    bool: _bool_reader,
+    bool: bool_reader,
     str: _str_reader,
     bytes: _bytes_reader,
     Decimal: _decimal_reader,

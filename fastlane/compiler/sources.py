@@ -20,7 +20,8 @@ from fastlane.compiler.annotations import (
 )
 from fastlane.compiler.collections import ListReader, list_reader
 from fastlane.compiler.plan import Argument, Body, Default, Given, Mapping, Node, StateOf, Structure, Value
-from fastlane.compiler.scalars import IllegalAnnotation, Reader, refuse_union_bounds, scalar_reader
+from fastlane.compiler.reader import IllegalAnnotation, Reader, refuse_union_bounds
+from fastlane.compiler.scalars import scalar_reader
 from fastlane.compiler.spec import RouteSpec
 from fastlane.compiler.structures import (
     Field,

@@ -13,7 +13,7 @@ from msgspec import inspect as types_of
 
 from fastlane.compiler.annotations import MISSING, describe, take_apart, union_arms
 from fastlane.compiler.plan import Default
-from fastlane.compiler.scalars import IllegalAnnotation
+from fastlane.compiler.reader import IllegalAnnotation
 from fastlane.http.response import Response
 from fastlane.params import Marker
 

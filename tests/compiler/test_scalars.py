@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, ValidationError
 
-from fastlane.compiler.scalars import BOOLEANS, IllegalAnnotation, Reader, scalar_reader
+from fastlane.compiler.enumerations import BOOLEANS
+from fastlane.compiler.reader import IllegalAnnotation, Reader
+from fastlane.compiler.scalars import scalar_reader
 
 
 class Color(enum.Enum):

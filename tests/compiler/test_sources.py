@@ -73,7 +73,9 @@ def test_names_of_the_generated_code_are_free_for_parameters() -> None:
     ) -> int:
         return encode + examine + head + query + text + values + raw + error + odd
 
-    query = "&".join(f"{name}=1" for name in "encode examine head query text values raw error odd".split())
+    query = "&".join(
+        f"{name}=1" for name in ["encode", "examine", "head", "query", "text", "values", "raw", "error", "odd"]
+    )
     assert answer(compiled(odd), query=query) == b"9"
 
 
