@@ -61,19 +61,14 @@ def command(target: str, reload: bool, directories: tuple[str, ...], **flags: ob
 
 def _bind(options: ServeOptions) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(options.backlog)
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=options.backlog)
     except OSError as error:
         click.echo(f"fastlane: can't listen on {options.host}:{options.port}: {error.strerror}", err=True)
         if options.port:
             click.echo(f"    another port: fastlane dev --port {options.port + 1}", err=True)
         sys.exit(3)
-    return listener
 
 
 def _directory_of(target: str) -> str:
