@@ -58,6 +58,8 @@ class App(Router):
     or with the first request. After that nothing can be added.
     """
 
+    _is_app = True
+
     def __init__(
         self,
         *,
@@ -92,15 +94,16 @@ class App(Router):
         self._urls: UrlBuilder | None = None
         self._frozen = False
         self._freezing = threading.RLock()
+        self._watchers: list[Callable[[], None]] = []
 
     # What is around the routes
 
     def exception_handler(self, key: type[Exception] | int) -> Callable[[Handler], Handler]:
         """Decorator: ``handler(request, error) -> Response``, async or plain, for a class or a status.
 
-        The class nearest in the exception's MRO decides; the status of an ``HTTPError`` (500 for any other exception)
-        beats every class. A handler may raise an ``HTTPError`` instead. What a handler for ``Exception`` or 500 gets is
-        logged before, so that no traceback is lost.
+        The class nearest in the exception's MRO decides; the status of an ``HTTPError`` beats its class, and 500 also
+        stands for every exception that has no handler by class. A handler may raise an ``HTTPError`` instead. What a
+        handler for ``Exception`` or 500 gets is logged before, so that no traceback is lost.
         """
 
         def decorate(handler: Handler) -> Handler:
@@ -250,6 +253,12 @@ class App(Router):
         """Forget the compiled routes; they are compiled again when they are needed."""
         with self._freezing:
             self._table = self._environment = None
+        for watcher in self._watchers:
+            watcher()
+
+    def watch_recompiling(self, watcher: Callable[[], None]) -> None:
+        """Call ``watcher()`` whenever compiled routes become stale, so that a door forgets what it knows of them."""
+        self._watchers.append(watcher)
 
     def _everything(self) -> Iterator[Route | WebSocketRoute | Mount]:
         for declared, placement in self._walk(self._placement):
@@ -286,11 +295,6 @@ class App(Router):
         except UnresolvedName:
             pass  # tried again when the app freezes: the name may be defined further down in the module
         self._claims.claim(declared)
-
-    def include(self, router: Router, prefix: str = "", *, tags: Sequence[str] = ()) -> None:
-        if isinstance(router, App):
-            raise CompileError("include: an App is no part of another", mend="make it a Router, or mount it")
-        super().include(router, prefix, tags=tags)
 
     # ASGI
 

@@ -29,7 +29,8 @@ unhandled_errors: ContextVar[list[Exception] | None] = ContextVar("unhandled_err
 class FailureHandlers:
     """The exception handlers of an app, by exception class or by the status of an ``HTTPError``.
 
-    A status beats a class, and a class nearer in the exception's MRO beats one that is further away.
+    The status of an ``HTTPError`` beats its class, and a class nearer in the MRO beats one that is further away. What is
+    no ``HTTPError`` is answered with a 500: a handler of 500 comes just before one of ``Exception``.
     """
 
     __slots__ = ("by_class", "by_status")
@@ -64,15 +65,13 @@ class FailureHandlers:
 
     def find(self, error: Exception) -> ExceptionHandler | None:
         """The handler for this exception, or None."""
-        if self.by_status:
-            handler = self.by_status.get(error.status if isinstance(error, HTTPError) else 500)
-            if handler is not None:
-                return handler
-        if self.by_class:
-            for cls in type(error).__mro__:
-                handler = self.by_class.get(cls)
-                if handler is not None:
-                    return handler
+        if isinstance(error, HTTPError) and error.status in self.by_status:
+            return self.by_status[error.status]
+        for cls in type(error).__mro__:
+            if cls is Exception and not isinstance(error, HTTPError) and 500 in self.by_status:
+                return self.by_status[500]
+            if cls in self.by_class:
+                return self.by_class[cls]
         return None
 
     def answer(self, request: Request, error: Exception) -> Response[Any] | Awaitable[Response[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from fastlane.errors import CompileError, FrozenAppError
 from fastlane.middleware.chain import Middleware, check_middleware
@@ -50,6 +50,8 @@ class Router:
         ... async def get_post(id: int) -> Post: ...
         >>> app.include(posts)
     """
+
+    _is_app: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -130,6 +132,8 @@ class Router:
         """Put a router's routes below this one's prefix and ``prefix``."""
         if not isinstance(router, Router):
             raise CompileError(f"include({router!r}): this is no Router", mend="use mount() for ASGI applications")
+        if router._is_app:
+            raise CompileError("include: an App is no part of another", mend="make it a Router, or mount it")
         if router is self or router in self._ancestors():
             raise CompileError("include: the router would contain itself", mend="include it once, from outside")
         inclusion = Inclusion(self, router, check_prefix(prefix), tuple(tags))

@@ -76,7 +76,8 @@ class Url:
             if not segment.tail and not text:
                 raise ValueError(f"url_for: path value {name!r} is empty, and matches nothing")
         path = self.template.build(texts)
-        return f"{path}?{urlencode(self._query_pairs(query))}" if query else path
+        pairs = self._query_pairs(query)
+        return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def _query_pairs(self, query: Mapping[str, Any]) -> list[tuple[str, str]]:
         pairs = []
