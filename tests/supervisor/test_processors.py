@@ -57,7 +57,8 @@ def test_inside_a_container_only_the_mount_exists(machine):
 def test_cgroup_v1_has_quota_and_period(machine):
     root = machine(
         proc__self__cgroup="3:cpuset:/\n1:cpu,cpuacct:/a\n",
-        sys__fs__cgroup__cpu__a__cpu_dot_cfs_quota_us="250000", sys__fs__cgroup__cpu__a__cpu_dot_cfs_period_us="100000",
+        sys__fs__cgroup__cpu__a__cpu_dot_cfs_quota_us="250000",
+        sys__fs__cgroup__cpu__a__cpu_dot_cfs_period_us="100000",
     )
     assert usable_processors(root, 8) == 3
 

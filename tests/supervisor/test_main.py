@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+import pytest
+
+from fastlane.supervisor import Address, Settings, run
+from fastlane.supervisor import main as module
+
+
+def load(options):
+    raise RuntimeError("no config")
+
+
+def settings(**options) -> Settings:
+    values = {"load": f"{__name__}:load", "run": f"{__name__}:load", "addresses": (Address(host="127.0.0.1"),)}
+    return Settings(**{**values, **options})
+
+
+def test_a_failed_import_ends_with_4(caplog):
+    caplog.set_level(logging.INFO, "fastlane.supervisor")
+    assert run(settings(name="a:app")) == 4
+    assert "serving a:app on http://127.0.0.1:" in caplog.text
+    assert "RuntimeError: no config" in caplog.text
+
+
+def test_a_port_in_use_ends_with_3(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert run(settings(addresses=(Address(host="127.0.0.1", port=other.getsockname()[1]),))) == 3
+    assert "in use" in caplog.text
+
+
+def test_an_unknown_user_ends_with_2(caplog):
+    assert run(settings(user="nobody-at-all")) == 2
+    assert "no such user" in caplog.text
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_a_controlling_terminal_is_looked_for(monkeypatch, has):
+    def open_terminal(path, flags):
+        assert path == "/dev/tty"
+        if not has:
+            raise OSError
+        return os.dup(0)
+
+    monkeypatch.setattr(os, "open", open_terminal)
+    assert module._has_terminal() is has
