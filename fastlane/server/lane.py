@@ -79,6 +79,15 @@ class Lane:
         self.defaults = b""
         self.prefixes: dict[Endpoint, bytes] = {}
 
+        if self.fastlane is not None:
+            self.fastlane.watch_recompiling(self._forget)
+
+    def _forget(self) -> None:
+        for connection in self.server_state.connections:
+            forget = getattr(connection, "forget", None)  # a WebSocket's protocol remembers nothing
+            if forget is not None:
+                forget()
+
     @classmethod
     def of(cls, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> Lane:
         """The lane of this server: the one that its earlier connections use, or a new one."""

@@ -178,6 +178,10 @@ class Reception(Wire):
         self._remembered = None
         self._keep_alive = False
 
+    def forget(self) -> None:
+        """The routes have been compiled again: what is remembered of them is stale."""
+        self._remembered = None
+
     @property
     def timeout_keep_alive_task(self) -> asyncio.TimerHandle | None:
         """The timer, while it is the keep-alive time that it counts."""
