@@ -19,6 +19,7 @@ import msgspec
 from fastlane.app import App
 from fastlane.discovery import load_app
 from fastlane.errors import FastlaneError
+from fastlane.routing.collecting import collect_compile_errors
 from fastlane.server.config import LaneConfig
 from fastlane.server.logs import set_up_logging
 from fastlane.server.options import ServeOptions
@@ -65,9 +66,7 @@ def main() -> None:
         # Bytecode is recognised by size and whole second: of two quick edits of one size the first would stay in force.
         sys.dont_write_bytecode = True
         try:
-            app = load_app(target, options.app_dir)
-            if isinstance(app, App):
-                _prepare(app)
+            app = _load(target, options.app_dir)
             logger.info("serving %s on %s", target, place)
             _serve(app, options, inherited)
         except (FastlaneError, BootFailure) as error:
@@ -75,17 +74,22 @@ def main() -> None:
             _serve(Explanation(str(error)), options, inherited)
 
 
-def _prepare(app: App) -> None:
-    """What ``dev`` does for a fastlane app: all mistakes at once, answers checked at every depth, 404s that help.
+def _load(target: str, app_dir: str) -> object:
+    """The application; a fastlane app with answers checked at every depth, and 404s that help.
 
     Raises:
-        FastlaneError: the mistakes.
+        DiscoveryError: it can't be imported.
+        FastlaneError: it can't be compiled; the text has all mistakes.
     """
-    errors = app.compile_errors()
-    if errors:
-        raise FastlaneError("\n".join(map(str, errors)))
-    app.validate_responses(True)
-    explain_not_found(app)
+    with collect_compile_errors() as errors:
+        app = load_app(target, app_dir)
+    if isinstance(app, App):
+        errors += app.compile_errors()
+        if errors:
+            raise FastlaneError("\n".join(map(str, errors)))
+        app.validate_responses(True)
+        explain_not_found(app)
+    return app
 
 
 def _serve(app: object, options: ServeOptions, listener: socket.socket) -> None:
