@@ -48,21 +48,21 @@ class _Reading:
         spec = self.spec
         signature = read_signature(spec.handler, spec.localns)
         place = signature.place
-        self.sources.check_template(place)
+        self.sources.claims.check_template(place)
         for depends in spec.dependencies:
             self._depend(depends, place, None)
         handler = self._call(spec.handler, spec.handler, signature.parameters, place, inline=spec.inline)
         if handler.nature.endswith("generator"):
             raise place.error("a handler can't yield", "return a StreamingResponse of the generator")
-        self.sources.check_used(place)
+        self.sources.claims.check_used(place)
         return Plan(
             spec,
             list(self.calls.values()),
             handler,
             signature.returns,
             list(self.singletons.values()),
-            self.sources.body,
-            bool(self.sources.form_owner),
+            self.sources.claims.body,
+            bool(self.sources.claims.form_owner),
         )
 
     def _call(
