@@ -199,6 +199,8 @@ def check_body(annotation: Any) -> None:
 def _unsupported(cls: Any) -> IllegalAnnotation:
     if issubclass(cls, Response):
         return IllegalAnnotation("a Response is nothing to be read", "return it instead of taking it as a parameter")
+    if cls.__module__ == "fastlane.websocket":
+        return IllegalAnnotation("this is no route of WebSockets", "declare it with `@app.websocket(path)`")
     if any(base.__module__.startswith("pydantic") for base in getattr(cls, "__mro__", ())):
         return IllegalAnnotation(
             f"{describe(cls)} is a pydantic model", f"write `class {cls.__name__}(msgspec.Struct):`"

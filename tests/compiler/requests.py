@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from fastlane.compiler import Endpoint, Environment, RouteSpec, Singletons, compile_endpoint
-from fastlane.errors import HTTPError
+from fastlane.errors import InvalidArgument
 from fastlane.http.request import Request
 
 Headers = Mapping[str, str | bytes | list[str]]
@@ -79,9 +81,7 @@ def answer(endpoint: Endpoint, **parts: Any) -> Any:
 
 def errors(endpoint: Endpoint, **parts: Any) -> list[tuple[str, str, str]]:
     """The wrong values of a request that is refused with a 422: source, path, message."""
-    try:
-        result = answer(endpoint, **parts)
-    except HTTPError as error:
-        assert error.status == 422, error
-        return [(entry["in"], entry["path"], entry["message"]) for entry in error.extensions["errors"]]  # type: ignore[attr-defined]
-    raise AssertionError(f"it was answered: {result!r}")
+    with pytest.raises(InvalidArgument) as caught:
+        answer(endpoint, **parts)
+    found: Any = caught.value.extensions["errors"]
+    return [(entry["in"], entry["path"], entry["message"]) for entry in found]

@@ -30,10 +30,10 @@ class Page(Struct, Generic[T]):
 
 
 class Forward(Struct):
-    later: Later
+    later: Later  # noqa: F821 - defined while a test runs
 
 
-async def uses_a_later_name(x: Annotated[Later, Query()]) -> None: ...
+async def uses_a_later_name(x: Annotated[Later, Query()]) -> None: ...  # noqa: F821
 
 
 async def uses_a_later_field(x: Forward) -> None: ...

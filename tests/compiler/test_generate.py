@@ -1,18 +1,24 @@
 """The generated function: readable, in linecache, and nothing in it that the route did not ask for."""
 
+import asyncio
 import linecache
 import traceback
 from typing import Annotated, Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Struct
 
 from fastlane.compiler import Environment, RouteSpec, compile_endpoint
+from fastlane.errors import BadRequest, CompileError
 from fastlane.http.background import BackgroundTasks
+from fastlane.http.query import parse_query
 from fastlane.http.request import Request
 from fastlane.http.response import Response
 from fastlane.params import Body, Depends, Form, Header
-from tests.compiler.requests import answer, compiled
+from tests.compiler.requests import answer, compiled, request
 
 
 class Post(Struct):
@@ -94,6 +100,32 @@ def test_a_query_reads_the_same_on_the_quick_and_the_thorough_way(query: str) ->
         return [q, n]
 
     assert answer(compiled(search), query=query) == b'["a",1]'
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["q", "n", "q%20", "qq", ""]), st.sampled_from(["", "=", "=="]), st.text()),
+        max_size=5,
+    ),
+    st.sampled_from(["&", "&&", ";"]),
+)
+def test_the_loop_over_a_query_finds_what_parsing_finds(fields: list[tuple[str, str, str]], separator: str) -> None:
+    raw = separator.join(name + equals + text for name, equals, text in fields).encode("utf-8", "surrogatepass")
+    try:
+        parsed = parse_query(raw)
+    except BadRequest:
+        with pytest.raises(BadRequest):
+            SEARCH.call(request(query=raw))
+        return
+
+    assert SEARCH.call(request(query=raw)) == msgspec.json.encode([parsed.get("q"), parsed.get("n")])
+
+
+async def search_two(q: str | None, n: str | None) -> list[Any]:
+    return [q, n]
+
+
+SEARCH: Any = compiled(search_two)
 
 
 def test_the_traceback_of_a_handler_shows_the_generated_line() -> None:
@@ -206,8 +238,6 @@ def test_tasks_of_a_dependency_and_of_a_response_are_kept_in_order() -> None:
     async def run(response: Any) -> None:
         await response.background()
 
-    import asyncio
-
     asyncio.run(run(answer(endpoint)))
     assert order == [1, 2, 3]
     endpoint = compiled(without)
@@ -291,8 +321,6 @@ def test_a_return_type_that_cannot_be_encoded_is_an_import_error(monkeypatch: py
 
     async def handler() -> complex:
         return 1j
-
-    from fastlane.errors import CompileError
 
     with pytest.raises(CompileError, match="return annotation can't be encoded: no such type"):
         compile_endpoint(RouteSpec("/", handler), Environment())

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import attrs
 import msgspec
@@ -158,8 +158,10 @@ def test_headers_have_dashes_and_lower_case_names() -> None:
 
 def test_a_header_list_takes_one_item_a_line_and_splits_no_commas() -> None:
     async def show(
-        accept: Annotated[list[str], Header()], raw: Annotated[list[bytes], Header()] = [], n: Annotated[list[int], Header()] = [5]
-    ) -> list[Any]:  # fmt: skip
+        accept: Annotated[list[str], Header()],
+        raw: Annotated[tuple[bytes, ...], Header()] = (),
+        n: Annotated[tuple[int, ...], Header()] = (5,),
+    ) -> list[Any]:
         return [accept, len(raw), n]
 
     endpoint = compiled(show)
@@ -169,8 +171,10 @@ def test_a_header_list_takes_one_item_a_line_and_splits_no_commas() -> None:
 
 def test_cookies_are_read_by_name() -> None:
     async def show(
-        session: Annotated[str, Cookie()], n: Annotated[int, Cookie("count")] = 0, many: Annotated[list[int], Cookie()] = []
-    ) -> list[Any]:  # fmt: skip
+        session: Annotated[str, Cookie()],
+        n: Annotated[int, Cookie("count")] = 0,
+        many: Annotated[tuple[int, ...], Cookie()] = (),
+    ) -> list[Any]:
         return [session, n, many]
 
     endpoint = compiled(show)
@@ -721,7 +725,9 @@ def test_a_gathering_structure_with_a_default() -> None:
 
     async def create(post: Create | None = None) -> None: ...
 
-    async def with_default(post: Create = Create("a", "b")) -> None: ...
+    default = Create("a", "b")
+
+    async def with_default(post: Create = default) -> None: ...
 
     assert "gathers several sources" in refused(with_default, methods="POST").problem
     assert "gathers several sources" in refused(create, methods="POST").problem
@@ -743,6 +749,92 @@ def test_a_return_annotation_that_cannot_be_encoded() -> None:
         yield 1  # type: ignore[misc]
 
     assert "a handler can't yield" in refused(generate).problem
+
+
+def test_a_websocket_on_an_http_route() -> None:
+    from fastlane.websocket import WebSocket
+
+    async def socket(it: WebSocket) -> None: ...
+
+    assert "@app.websocket(path)" in refused(socket).mend
+
+
+def test_an_unset_field_of_a_query_structure_stays_unset() -> None:
+    class Changes(Struct):
+        title: str | msgspec.UnsetType = msgspec.UNSET
+        likes: int | msgspec.UnsetType | None = msgspec.UNSET
+
+    async def change(changes: Annotated[Changes, Query()]) -> Changes:
+        return changes
+
+    assert answer(compiled(change, methods="PATCH"), query="likes=3") == b'{"likes":3}'
+
+
+def test_a_gathering_structure_may_read_a_form() -> None:
+    class SignUp(Struct):
+        token: Annotated[str, Header()]
+        name: Annotated[str, Form()]
+
+    class Both(Struct):
+        name: Annotated[str, Form()]
+        rest: int
+
+    async def sign_up(it: SignUp) -> list[str]:
+        return [it.token, it.name]
+
+    async def both(it: Both) -> None: ...
+
+    assert answer(compiled(sign_up, methods="POST"), headers={"token": "t"}, body=b"name=n") == b'["t","n"]'
+    assert "second body" in refused(both, methods="POST").problem
+
+
+def test_a_field_with_the_name_of_a_path_variable_is_read_from_the_path() -> None:
+    class Filter(Struct):
+        id: int
+        page: int = 1
+
+    async def search(filter: Filter) -> list[int]:
+        return [filter.id, filter.page]
+
+    assert answer(compiled(search, "/{id}"), values=("3",), query="page=2") == b"[3,2]"
+
+
+def test_a_header_structure_with_renamed_and_dashed_names() -> None:
+    class Trace(Struct, rename={"span": "X-Span"}):
+        trace_id: str
+        span: int
+
+    async def show(trace: Annotated[Trace, Header()]) -> list[Any]:
+        return [trace.trace_id, trace.span]
+
+    assert answer(compiled(show), headers={"trace-id": "t", "x-span": "3"}) == b'["t",3]'
+
+
+def test_annotations_of_dataclasses_with_fields_that_are_no_parameters() -> None:
+    @dataclasses.dataclass
+    class Filter:
+        q: str
+        words: list[str] = dataclasses.field(init=False)
+
+        def __post_init__(self) -> None:
+            self.words = self.q.split()
+
+    async def search(filter: Filter) -> list[str]:
+        return filter.words
+
+    assert answer(compiled(search), query="q=a+b") == b'["a","b"]'
+
+
+def test_not_required_keys_of_a_typed_dict() -> None:
+    class Filter(TypedDict):
+        q: str
+        page: NotRequired[int]
+
+    async def search(filter: Filter) -> Filter:
+        return filter
+
+    assert answer(compiled(search), query="q=a") == b'{"q":"a"}'
+    assert errors(compiled(search), query="page=1") == [("query", "q", "Missing required query parameter")]
 
 
 def test_a_literal_is_a_query_value() -> None:
