@@ -45,6 +45,7 @@ class LaneHead:
         keep_alive: what the client asks for (RFC 9112 9.3).
         upgrade: the lower-case Upgrade value when Connection names it, else None.
         plain: nothing in it asks for special treatment, so that it may be remembered (REQUESTS 5) and answered at once.
+        message_size: of head and body, once a connection remembers the head.
         endpoint, values: the route, once the lane has matched it.
     """
 
@@ -57,6 +58,7 @@ class LaneHead:
         "host",
         "http_version",
         "keep_alive",
+        "message_size",
         "method",
         "plain",
         "query_string",
@@ -77,6 +79,7 @@ class LaneHead:
         self.raw = raw
         self._lower = lower
         self.size = len(raw)
+        self.message_size = 0
         self.method = method
         self.http_version = http_version
         self.keep_alive = self.plain = http_version == "1.1"

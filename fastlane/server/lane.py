@@ -36,17 +36,18 @@ class Lane:
         fastlane: the fastlane app inside it, when its routes may be answered without ASGI; None for any other
             application, and for a fastlane app behind ASGI middleware.
         defaults: ``date`` and the configured headers, rendered; replaced once a second.
+        default_headers: uvicorn's list that ``defaults`` was rendered from.
         prefixes: per endpoint, everything of a response's head up to the digits of content-length.
     """
 
     __slots__ = (
-        "_default_headers",
         "_default_names",
         "access_log",
         "app",
         "app_state",
         "config",
         "context",
+        "default_headers",
         "defaults",
         "fastlane",
         "limits",
@@ -74,7 +75,7 @@ class Lane:
         self.context: Any = None if self.fastlane is None else self.fastlane.context
         self.max_body = None if self.fastlane is None else self.fastlane.max_body
         self.access_log: AccessLog | None = getattr(config, "access_writer", None) or _uvicorn_access_log(config)
-        self._default_headers: list[tuple[bytes, bytes]] | None = None
+        self.default_headers: list[tuple[bytes, bytes]] | None = None
         self._default_names: frozenset[bytes] = frozenset()
         self.defaults = b""
         self.prefixes: dict[Endpoint, bytes] = {}
@@ -110,9 +111,9 @@ class Lane:
     def default_block(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """The headers of every response, date and the configured ones, but for those that ``headers`` has itself."""
         defaults = self.server_state.default_headers
-        if defaults is not self._default_headers:
+        if defaults is not self.default_headers:
             # uvicorn's server replaces the list once a second, when the date changes.
-            self._default_headers = defaults
+            self.default_headers = defaults
             self._default_names = frozenset(name for name, _ in defaults)
             self.defaults = header_block(defaults)
             self.prefixes.clear()

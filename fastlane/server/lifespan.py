@@ -96,6 +96,9 @@ class Lifespan(LifespanOn):
 
 def _of_the_application(frames: TracebackType | None) -> TracebackType | None:
     """The traceback from the first frame that is neither this module's nor uvicorn's."""
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("uvicorn", "fastlane"):
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").partition(".")[0] in (
+        "uvicorn",
+        "fastlane",
+    ):
         frames = frames.tb_next
     return frames

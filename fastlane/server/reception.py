@@ -96,6 +96,10 @@ class Reception(Wire):
         """A whole head stands: decide who answers it."""
         raise NotImplementedError
 
+    def answer_again(self, head: LaneHead, body: bytes) -> None:
+        """The remembered head has come again, with all its body and nothing behind it."""
+        raise NotImplementedError
+
     def answer(self, head: LaneHead, body: bytes) -> None:
         """A compiled route's request stands with all its body."""
         raise NotImplementedError
@@ -111,9 +115,9 @@ class Reception(Wire):
         phase = self._phase
         if phase == IDLE:
             head = self._remembered
-            if head is not None and data.startswith(head.raw) and len(data) == head.size + head.content_length:
+            if head is not None and len(data) == head.message_size and data.startswith(head.raw):
                 # The client has sent its last head again: it says what it said before (REQUESTS 5, "Remembered heads").
-                self.answer(head, data[head.size :] if head.content_length else b"")
+                self.answer_again(head, data[head.size :] if head.content_length else b"")
                 return
             self._intake.buffer = data
             self._advance()
@@ -217,6 +221,8 @@ class Reception(Wire):
         finally:
             self._advancing = False
             self.flush()
+        if self._phase == IDLE:
+            self._await_request()
 
     def _await_head(self) -> None:
         if self._intake.is_partial and self._phase == IDLE:
@@ -241,13 +247,17 @@ class Reception(Wire):
         """After an answer: go on with what has arrived meanwhile, or wait for the next request."""
         if self._intake.buffer:
             self._advance()
-        if self._phase == IDLE:
-            self.resume_reading()
-            # PERF: requests don't touch the timer, they are counted; it looks at the count when it fires.
-            if self._timer is None or self._timer_delay > self.config.timeout_keep_alive:
-                self._seen = self._served
-                self._quiet = 0.0
-                self.arm(self.config.timeout_keep_alive)
+        elif self._phase == IDLE:
+            self._await_request()
+
+    def _await_request(self) -> None:
+        """Idle: read, and see to it that a timer runs."""
+        self.resume_reading()
+        # PERF: requests don't touch the timer, they are counted; it looks at the count when it fires.
+        if self._timer is None or self._timer_delay > self.config.timeout_keep_alive:
+            self._seen = self._served
+            self._quiet = 0.0
+            self.arm(self.config.timeout_keep_alive)
 
     def _take_body(self) -> None:
         """Bytes of the current body have arrived."""
