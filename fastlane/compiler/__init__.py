@@ -6,10 +6,9 @@ endpoint = compile_endpoint(spec, environment)  when the app freezes: what a doo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastlane.compiler.annotations import UnresolvedName, describe
 from fastlane.compiler.dependencies import read_plan
+from fastlane.compiler.encoder import Encoder, compile_encoder
 from fastlane.compiler.endpoint import BodyRule, Endpoint, Match
 from fastlane.compiler.generate import generate_endpoint
 from fastlane.compiler.plan import Plan
@@ -17,9 +16,6 @@ from fastlane.compiler.singletons import Singletons, open_singletons
 from fastlane.compiler.spec import UNSET, Environment, RouteSpec
 from fastlane.compiler.threads import WorkerThreads
 from fastlane.errors import CompileError
-
-if TYPE_CHECKING:
-    from fastlane.compiler.encoder import Encoder
 
 __all__ = [
     "UNSET",
@@ -63,8 +59,6 @@ def compile_endpoint(spec: RouteSpec, environment: Environment) -> Endpoint:
 
 
 def _encoder_of(plan: Plan, *, validate: bool) -> Encoder:
-    from fastlane.compiler.encoder import compile_encoder
-
     spec = plan.spec
     place = plan.handler.place
     try:

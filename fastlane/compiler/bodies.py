@@ -23,14 +23,15 @@ FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 def media_types(body: Body | None, *, form: bool, strict: bool) -> frozenset[str] | None:
-    """The essences that a route reads; None takes any."""
+    """The essences that a route reads, the empty one for a body without a Content-Type; None takes any."""
+    unnamed = frozenset() if strict else frozenset({""})
     if form:
-        return frozenset({FORM_TYPE}) if strict else None
+        return unnamed | {FORM_TYPE}
     if body is None:
         return None
     if body.media_type is not None:
-        return frozenset({body.media_type.lower()})
-    return None if body.raw or not strict else JSON_TYPES | MSGPACK_TYPES
+        return unnamed | {body.media_type.lower()}
+    return None if body.raw else unnamed | JSON_TYPES | MSGPACK_TYPES
 
 
 def is_msgpack(request: Request) -> bool:

@@ -23,7 +23,8 @@ class BodyRule:
     """What a route's body may look like, so that a door can refuse it from the head alone (413, 415).
 
     Attributes:
-        media_types: the essences (``application/json``) that the route reads; None takes any, or none at all.
+        media_types: the essences (``application/json``) that the route reads, and the empty string where a body
+            without a Content-Type will do; None takes any, or none at all.
         max_size: bytes; None is unlimited.
     """
 

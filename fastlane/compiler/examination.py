@@ -13,6 +13,7 @@ from msgspec import ValidationError
 
 from fastlane.compiler.bodies import BodyDecoder, decode_builtins, is_msgpack
 from fastlane.compiler.collections import ListReader
+from fastlane.compiler.examine import wrong_values
 from fastlane.compiler.plan import Body, Mapping, Plan, Structure, Value
 from fastlane.errors import BadRequest, HTTPError, InvalidArgument, InvalidValue
 from fastlane.http.cookies import parse_cookies
@@ -182,8 +183,6 @@ class _Findings:
         decoder = self._decoder
         assert decoder is not None
         before = len(self.errors)
-        from fastlane.compiler.examine import wrong_values
-
         try:
             if not body.raw:
                 value = decode_builtins(self.request)

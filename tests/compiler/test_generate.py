@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from fastlane.compiler import Environment, RouteSpec, compile_endpoint
+from fastlane.compiler import Environment, RouteSpec, UnresolvedName, compile_endpoint
 from fastlane.errors import BadRequest, CompileError
 from fastlane.http.background import BackgroundTasks
 from fastlane.http.query import parse_query
@@ -30,7 +30,9 @@ def test_hello_is_one_line_and_needs_no_request() -> None:
         return {"message": "hi"}
 
     endpoint = compiled(hello)
-    assert endpoint.source == "def call_hello(request):\n    return encode(hello())\n"
+    assert endpoint.source.splitlines()[:2] == ["def call_hello(request):", "    value = hello()"]
+    assert endpoint.source.splitlines()[2].startswith("    return encode")
+    assert endpoint.source.count("\n") == 3
     assert not endpoint.needs_request
     assert not endpoint.suspends
     assert endpoint.body is None
@@ -41,8 +43,9 @@ def test_a_route_with_every_usual_source_reads_like_handwritten() -> None:
     async def create_post(new: Post, x_author: Annotated[str, Header()], dry: bool, page: int = 1) -> Post:
         return new
 
+    source = compiled(create_post, "/posts", methods="POST").source
     assert (
-        compiled(create_post, "/posts", methods="POST").source
+        source.rpartition("    return ")[0]
         == """\
 def call_create_post(request):
     try:
@@ -67,7 +70,7 @@ def call_create_post(request):
         page = 1 if page_text is None else read_page(page_text) if page_text.isalnum() else decode_page(page_text)
     except Exception as error:
         raise examine(request, error) from None
-    return encode(create_post(new, x_author, dry, page))
+    value = create_post(new, x_author, dry, page)
 """
     )
 
@@ -77,7 +80,7 @@ def test_a_suspending_handler_is_awaited() -> None:
         return await later()
 
     endpoint = compiled(slow)
-    assert endpoint.source == "async def call_slow(request):\n    return encode(await slow())\n"
+    assert endpoint.source.startswith("async def call_slow(request):\n    value = await slow()\n    return ")
     assert answer(endpoint) == b"1"
 
 
@@ -137,7 +140,7 @@ def test_the_traceback_of_a_handler_shows_the_generated_line() -> None:
         answer(endpoint, values=("3",))
     generated, own = traceback.extract_tb(caught.value.__traceback__)[-2:]
     assert generated.filename.startswith("<fastlane GET/HEAD /things/{id}")
-    assert (generated.name, generated.line) == ("call_fails", "return encode(fails(id))")
+    assert (generated.name, generated.line) == ("call_fails", "value = fails(id)")
     assert own.name == "fails"
 
 
@@ -153,7 +156,7 @@ def test_two_routes_of_the_same_name_have_lines_of_their_own() -> None:
     assert files[0] != files[1]
     assert files[0] == files[2]
     linecache.checkcache()
-    assert linecache.getline(files[1], 2).strip() == "return encode(two())"
+    assert linecache.getline(files[1], 2).strip() == "value = two()"
 
 
 def test_status_and_headers_are_the_encoders() -> None:
@@ -183,7 +186,7 @@ def test_the_body_rule_has_the_nearest_limit() -> None:
     assert Environment().max_body == 1024 * 1024
 
 
-def test_a_relaxed_route_takes_any_content_type() -> None:
+def test_a_relaxed_route_takes_a_body_without_a_content_type() -> None:
     async def handler(post: Post) -> None: ...
 
     async def form(name: Annotated[str, Form()]) -> None: ...
@@ -191,7 +194,8 @@ def test_a_relaxed_route_takes_any_content_type() -> None:
     for each in (handler, form):
         body = compiled(each, methods="POST", strict_content_type=False).body
         assert body is not None
-        assert body.media_types is None
+        assert body.media_types is not None
+        assert "" in body.media_types
 
 
 # ---------------------------------------------------------------- background tasks
@@ -266,7 +270,7 @@ def test_the_request_alone_is_read_without_a_try() -> None:
         return request is not None
 
     endpoint = compiled(handler)
-    assert endpoint.source == "def call_handler(request):\n    return encode(handler(request))\n"
+    assert endpoint.source.startswith("def call_handler(request):\n    value = handler(request)\n    return ")
     assert endpoint.needs_request
 
 
@@ -276,6 +280,7 @@ def test_an_encoders_expression_is_pasted_with_its_names(monkeypatch: pytest.Mon
         headers = [(b"content-type", b"text/plain")]
         encode = bytes
         inline = "value.encode(charset)"
+        negotiates = False
         namespace = {"charset": "utf-8"}
 
     monkeypatch.setattr("fastlane.compiler.compile_encoder", lambda *args, **kwargs: Inline())
@@ -302,6 +307,7 @@ def test_an_encoders_name_that_is_taken_is_an_error(monkeypatch: pytest.MonkeyPa
         headers = ()
         encode = bytes
         inline = "request"
+        negotiates = False
         namespace = {"request": 1}
 
     monkeypatch.setattr("fastlane.compiler.compile_encoder", lambda *args, **kwargs: Clash())
@@ -313,14 +319,41 @@ def test_an_encoders_name_that_is_taken_is_an_error(monkeypatch: pytest.MonkeyPa
         compile_endpoint(RouteSpec("/", handler), Environment())
 
 
-def test_a_return_type_that_cannot_be_encoded_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise TypeError("no such type")
-
-    monkeypatch.setattr("fastlane.compiler.compile_encoder", refuse)
-
+def test_a_return_type_that_cannot_be_encoded_is_an_import_error_of_the_handler() -> None:
     async def handler() -> complex:
         return 1j
 
-    with pytest.raises(CompileError, match="return annotation can't be encoded: no such type"):
-        compile_endpoint(RouteSpec("/", handler), Environment())
+    with pytest.raises(CompileError, match="complex") as caught:
+        compiled(handler)
+    assert (caught.value.file, caught.value.handler) == (__file__, handler.__qualname__)
+    assert caught.value.mend
+
+
+async def returns_what_comes_later() -> "list[Later]":  # noqa: F821
+    return []
+
+
+def test_a_return_type_that_does_not_exist_yet_is_unresolved() -> None:
+    class Outer(Struct):
+        later: "Later"  # noqa: F821
+
+    async def handler() -> Outer: ...  # type: ignore[empty-body]
+
+    for each in (handler, returns_what_comes_later):
+        with pytest.raises(UnresolvedName, match="Later"):
+            compiled(each)
+
+
+def test_a_route_that_produces_two_formats_is_asked_for_one() -> None:
+    async def show() -> dict[str, int]:
+        return {"n": 1}
+
+    endpoint = compiled(show, produces="msgpack")
+    assert endpoint.needs_request
+    assert (b"vary", b"accept") in endpoint.headers
+    as_json = answer(endpoint, headers={"accept": "application/json"})
+    as_msgpack = answer(endpoint, headers={"accept": "application/msgpack"})
+    assert {getattr(as_json, "body", as_json), getattr(as_msgpack, "body", as_msgpack)} == {
+        b'{"n":1}',
+        msgspec.msgpack.encode({"n": 1}),
+    }
