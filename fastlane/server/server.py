@@ -87,6 +87,10 @@ class LaneServer(uvicorn.Server):
                 self._timer.cancel()
             if self._access_log is not None:
                 self._access_log.close()
+            for listener in self.listeners:
+                listener.close()
+                if self._context is None:  # the supervisor removes its own
+                    listener.remove()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then accept.
@@ -213,9 +217,6 @@ class LaneServer(uvicorn.Server):
         else:
             await self._wait_until_idle(min(self._silent, end), running=end, end=end)
         await self._cut_off()
-        if context is None:
-            for listener in self.listeners:
-                listener.remove()
         if not self.force_exit:
             await self.lifespan.shutdown()
 
