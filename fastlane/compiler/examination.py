@@ -15,7 +15,7 @@ from fastlane.compiler.bodies import BodyDecoder, decode_builtins, is_msgpack
 from fastlane.compiler.collections import ListReader
 from fastlane.compiler.examine import wrong_values
 from fastlane.compiler.plan import Body, Mapping, Plan, Structure, Value
-from fastlane.errors import BadRequest, HTTPError, InvalidArgument, InvalidValue
+from fastlane.errors import BadRequest, InvalidArgument, InvalidValue
 from fastlane.http.cookies import parse_cookies
 from fastlane.http.query import parse_query_lists
 from fastlane.params import Source
@@ -55,11 +55,15 @@ class Examination:
         self.path_names = plan.spec.path_names
         self.body = BodyDecoder(plan.body) if plan.body is not None else None
 
-    def __call__(self, request: Request, error: Exception) -> Exception:
-        """What to raise for ``error``, which binding raised.
+    def __call__(self, request: Request, error: Exception) -> None:
+        """Says what is wrong with a request, reading which raised ``error``.
 
-        ``BadRequest`` for bytes that can't be understood, before anything else; ``InvalidArgument`` with every wrong
-        value; ``error`` itself where it is none of the client's (a fault of a user's ``__post_init__``, or of ours).
+        Returns where nothing is found and ``error`` is none of the client's: a fault of a user's ``__post_init__``, or
+        of ours.
+
+        Raises:
+            BadRequest: bytes that can't be understood; it comes before anything else.
+            InvalidArgument: with every wrong value.
         """
         found = _Findings(request, self.path_names, self.body)
         try:
@@ -75,18 +79,15 @@ class Examination:
                     elif isinstance(node, Body):
                         found.body(node)
         except BadRequest as refusal:
-            return refusal
+            raise refusal from None
         if found.errors:
             count = len(found.errors)
             detail = f"{count} parameters are invalid" if count > 1 else "1 parameter is invalid"
             if found.truncated:
-                return InvalidArgument(f"at least {detail}", errors=found.errors, truncated=True)
-            return InvalidArgument(detail, errors=found.errors)
-        if isinstance(error, HTTPError):
-            return error
+                raise InvalidArgument(f"at least {detail}", errors=found.errors, truncated=True) from None
+            raise InvalidArgument(detail, errors=found.errors) from None
         if isinstance(error, ValidationError):
-            return InvalidArgument("1 parameter is invalid", errors=[_body_entry(str(error))])
-        return error
+            raise InvalidArgument("1 parameter is invalid", errors=[_body_entry(str(error))]) from None
 
 
 class _Findings:

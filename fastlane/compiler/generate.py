@@ -7,11 +7,13 @@
             raw = request.raw_body
             new = read_new(raw) if raw[0] < 128 else decode_new(request)
         except Exception as error:
-            raise examine(request, error) from None
+            examine(request, error)
+            raise
         return encode(create_post(new, x_author))
 
 Nothing stands in it that the route did not ask for. The ``try`` holds reading only: what the handler or a dependency
-raises is never taken for the client's mistake. Every dependency reads its own values just before it runs, and the
+raises is never taken for the client's mistake. ``examine`` raises what the client should hear; what it returns from
+is a fault of ours, and goes on as it is. Every dependency reads its own values just before it runs, and the
 handler's come last, so that a 401 precedes a 422 (REQUESTS 2, "order").
 """
 
@@ -321,7 +323,8 @@ class _Generator:
                     assert isinstance(argument.node, (Value, Mapping, Body, Structure))
                     self.binder.read(argument.node, variable)
             with self.writer.block("except Exception as error:"):
-                self.writer.line(f"raise {self.examine}(request, error) from None")
+                self.writer.line(f"{self.examine}(request, error)")
+                self.writer.line("raise")
         for argument in call.arguments:
             value = variables.get(id(argument)) or self._handed_over(argument)
             written.append(f"{argument.name}={value}" if argument.keyword else value)

@@ -69,7 +69,8 @@ def call_create_post(request):
         dry = booleans[dry_text]
         page = 1 if page_text is None else read_page(page_text) if page_text.isalnum() else decode_page(page_text)
     except Exception as error:
-        raise examine(request, error) from None
+        examine(request, error)
+        raise
     value = create_post(new, x_author, dry, page)
 """
     )
