@@ -33,6 +33,8 @@ class Client:
         self.ended = False
         self.reset = False
         self.heads = frozenset(heads)
+        self._read_to = 0
+        self._answers: list[Answer] = []
         self._news = asyncio.Event()
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
@@ -89,7 +91,13 @@ class Client:
             self.socket.shutdown(socket.SHUT_WR)
 
     def answers(self) -> list[Answer]:
-        return read_answers(self.received, self.heads, self.ended)[0]
+        """The whole ones of all that came so far."""
+        finals = sum(answer.status >= 200 for answer in self._answers)
+        heads = frozenset(index - finals for index in self.heads)
+        answers, rest = read_answers(self.received[self._read_to :], heads, self.ended)
+        self._answers += answers
+        self._read_to = len(self.received) - len(rest)
+        return self._answers
 
     def finals(self) -> list[Answer]:
         return [answer for answer in self.answers() if answer.status >= 200]
@@ -176,7 +184,8 @@ async def exchange(
                 await client.send(PROBE)
             if not await client.until_end():
                 outcome.fault = f"the connection neither ended nor answered in {PATIENCE} s"
-            outcome.answers, outcome.rest = read_answers(client.received, client.heads, client.ended)
+            outcome.answers = list(client.answers())
+            outcome.rest = client.received[client._read_to :]
         except Malformed as malformed:
             outcome.fault = str(malformed)
             outcome.rest = client.received
