@@ -73,6 +73,7 @@ RULES: tuple[Rule, ...] = (
 
 BARS: tuple[Bar, ...] = (
     Bar("share_150", "2 workers, 150 keep-alive connections: share of the busiest ≤ 60 %", 0.6),
+    Bar("share_150_cold", "2 workers, 150 connections from the first 200 on ≤ 60 %", 0.6, kind="aim"),
     Bar("share_1000", "2 workers, 1,000 keep-alive connections: share of the busiest ≤ 60 %", 0.6),
     Bar("extra_worker", "PSS of one more worker ≤ 10 MB", 10.0),
     Bar("import", "`import fastlane` / import of asyncio and msgspec ≤ 1.4", 1.4),

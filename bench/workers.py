@@ -10,6 +10,7 @@ import os
 import resource
 import selectors
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,25 +96,46 @@ def expect_answer(connection: socket.socket) -> None:
         raise RuntimeError(f"expected 200, got {answer[:80]!r}")
 
 
-def share(count: int, say: Say) -> float:
-    """The worse of the two ways to connect, on two workers."""
+def wait_for_workers(root: int, port: int, workers: int, timeout: float = 10.0) -> None:
+    """Until every worker holds connections: the first 200 only says that one of them is ready."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with keep_alive(port, 8 * workers, at_once=True):
+            holders = len(connections_by_process(root, port))
+        while connections_by_process(root, port):
+            time.sleep(0.01)
+        if holders == workers:
+            return
+    raise RuntimeError(f"not all of {workers} workers accept after {timeout:.0f} s")
+
+
+def share(count: int, say: Say, *, cold: bool = False) -> float:
+    """The worse of the two ways to connect, on two workers.
+
+    Args:
+        cold: connect as soon as one worker has answered, and not when both have.
+    """
     shares = []
     for at_once in (True, False):
         (port,) = free_ports(1)
         with running(serve_command(APP, port, workers=2), port) as (process, _):
+            if not cold:
+                wait_for_workers(process.pid, port, 2)
             with keep_alive(port, count, at_once):
                 held = connections_by_process(process.pid, port)
             shares.append(busiest_share(held))
-            how = "at once" if at_once else "one after another"
-            say(f"{count} connections {how:<18} {sorted(held.values(), reverse=True)}  busiest {shares[-1]:.0%}")
+            how = ("at once" if at_once else "one after another") + (", from the first 200 on" if cold else "")
+            say(f"{count} connections {how:<42} {sorted(held.values(), reverse=True)}  busiest {shares[-1]:.0%}")
     return max(shares)
 
 
 def tree_pss(workers: int) -> float:
     """Megabytes of the whole tree after 150 answered connections."""
     (port,) = free_ports(1)
-    with running(serve_command(APP, port, workers), port) as (process, _), keep_alive(port, 150, at_once=True):
-        return pss_bytes(process.pid) / 1e6
+    with running(serve_command(APP, port, workers), port) as (process, _):
+        wait_for_workers(process.pid, port, workers)
+        with keep_alive(port, 150, at_once=True):
+            return pss_bytes(process.pid) / 1e6
 
 
 def raise_file_limit(count: int) -> None:
@@ -128,7 +150,7 @@ def figures(say: Say) -> dict[str, float]:
         RuntimeError, OSError, ServerFailed: a server did not start or did not answer.
     """
     raise_file_limit(4096)
-    found = {"share_150": share(150, say), "share_1000": share(1000, say)}
+    found = {"share_150": share(150, say), "share_1000": share(1000, say), "share_150_cold": share(150, say, cold=True)}
     memory = {workers: tree_pss(workers) for workers in (1, 2, 3)}
     for workers, megabytes in memory.items():
         say(f"{workers} workers: {megabytes:.1f} MB PSS of the whole tree")
