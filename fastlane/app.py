@@ -86,7 +86,7 @@ class App(Router):
         for key, handler in (exception_handlers or {}).items():
             self._failures.add(key, handler)
         self._asgi_middleware: tuple[tuple[Callable[..., ASGIApplication], dict[str, Any]], ...] = ()
-        self._door: ASGIApplication = self._serve
+        self._door: ASGIApplication | None = None
         self._claims = Claims()
         self._validate_responses = False
         self._environment: Environment | None = None
@@ -186,10 +186,7 @@ class App(Router):
             if self._table is None:
                 environment = self._new_environment()
                 table = self._compile(environment)
-                self._environment, self._table = environment, table
-                if not self._frozen:
-                    self._frozen = True
-                    self._build_door()
+                self._environment, self._table, self._frozen = environment, table, True
             return self._table
 
     def compile_errors(self) -> list[CompileError]:
@@ -264,15 +261,19 @@ class App(Router):
         for declared, placement in self._walk(self._placement):
             yield declared.placed(placement)
 
-    def _build_door(self) -> None:
-        if not self._asgi_middleware:
-            return
+    def _build_door(self) -> ASGIApplication:
+        """The app inside its ASGI middleware, whose instances are made here, once."""
+        self._frozen = True
         door: ASGIApplication = self._serve
         for middleware, options in reversed(self._asgi_middleware):
             door = middleware(door, **options)
         self._door = door
-        names = ", ".join(getattr(middleware, "__name__", repr(middleware)) for middleware, _ in self._asgi_middleware)
-        logger.info("ASGI middleware (%s): every request takes the ASGI door instead of the fast lane", names)
+        if self._asgi_middleware:
+            names = [getattr(middleware, "__name__", repr(middleware)) for middleware, _ in self._asgi_middleware]
+            logger.info(
+                "ASGI middleware (%s): every request takes the ASGI door instead of the fast lane", ", ".join(names)
+            )
+        return door
 
     # What a Router asks of an App
 
@@ -300,9 +301,7 @@ class App(Router):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The app as an ASGI application."""
-        if self._table is None:
-            self.freeze()
-        await self._door(scope, receive, send)
+        await (self._door or self._build_door())(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await asgi.serve(self, scope, receive, send)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifespan", "LifespanFunction", "RequestContext"]
 
-LifespanFunction: TypeAlias = "Callable[..., AbstractAsyncContextManager[Any] | AsyncGenerator[Any, None]]"
+LifespanFunction: TypeAlias = Callable[..., AbstractAsyncContextManager[Any] | AsyncGenerator[Any, None]]
 """``lifespan(app)`` or ``lifespan()``: an async context manager, or an async generator function with one ``yield``."""
 
 logger = logging.getLogger("fastlane.error")

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from fastlane.compiler.endpoint import Endpoint
 from fastlane.errors import CompileError
 from fastlane.http.background import is_async
+from fastlane.http.request import Request
 from fastlane.http.response import Response
 
 if TYPE_CHECKING:
     from fastlane.compiler.endpoint import Result
-    from fastlane.http.request import Request
     from fastlane.middleware.failures import FailureHandlers
 
 __all__ = ["CallNext", "Middleware", "check_middleware", "respond", "wrap_endpoint"]
 
-CallNext: TypeAlias = "Callable[[Request], Awaitable[Response[Any]]]"
+CallNext: TypeAlias = Callable[[Request], Awaitable[Response[Any]]]
 """Answers what lies below, always with a Response: an exception down there has become one."""
 
-Middleware: TypeAlias = "Callable[[Request, CallNext], Awaitable[Response[Any]]]"
+Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Response[Any]]]
 
 
 def check_middleware(middleware: Middleware) -> None:

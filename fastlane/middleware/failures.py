@@ -6,18 +6,16 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from fastlane.errors import CompileError, HTTPError, Internal
 from fastlane.http.problem import problem_response
+from fastlane.http.request import Request
 from fastlane.http.response import Response
-
-if TYPE_CHECKING:
-    from fastlane.http.request import Request
 
 __all__ = ["ExceptionHandler", "FailureHandlers", "unhandled_errors"]
 
-ExceptionHandler: TypeAlias = "Callable[[Request, Any], Response[Any] | Awaitable[Response[Any]]]"
+ExceptionHandler: TypeAlias = Callable[[Request, Any], Response[Any] | Awaitable[Response[Any]]]
 """``handler(request, error)``, async or plain. A plain one runs on the event loop: it must not block."""
 
 logger = logging.getLogger("fastlane.error")
@@ -29,8 +27,8 @@ unhandled_errors: ContextVar[list[Exception] | None] = ContextVar("unhandled_err
 class FailureHandlers:
     """The exception handlers of an app, by exception class or by the status of an ``HTTPError``.
 
-    The status of an ``HTTPError`` beats its class, and a class nearer in the MRO beats one that is further away. What is
-    no ``HTTPError`` is answered with a 500: a handler of 500 comes just before one of ``Exception``.
+    The status of an ``HTTPError`` beats its class, and a class nearer in the MRO beats one that is further away. What
+    is no ``HTTPError`` is answered with a 500: a handler of 500 comes just before one of ``Exception``.
     """
 
     __slots__ = ("by_class", "by_status")

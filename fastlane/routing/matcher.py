@@ -14,8 +14,8 @@
                                 return Match(endpoint, (segments[2],))
 
 At each position the texts are tried first, then segments with a prefix or suffix, then a whole variable, then what
-takes the rest of the path. A branch that leads nowhere, or that has no such method, falls through to the next one, so every
-node of the tree is visited at most once: the time is bounded by the number of routes and the length of the path
+takes the rest of the path. A branch that leads nowhere, or that has no such method, falls through to the next one, so
+every node of the tree is visited at most once: the time is bounded by the number of routes and the length of the path
 (Falcon's compiled router is the model of the form).
 """
 

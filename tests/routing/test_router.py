@@ -77,9 +77,9 @@ def test_tags_dependencies_and_middleware_add_up_from_the_outside_in() -> None:
     app = App(dependencies=[noting("app")], middleware=[layer("app m")])
     router = Router(tags=["r"], dependencies=[noting("router")], middleware=[layer("router m")])
     app.include(router, tags=["included"])
-    router.get(
-        "/", tags=["own", "r"], summary="Ping", dependencies=[noting("route")], middleware=[layer("route m")]
-    )(ping)
+    router.get("/", tags=["own", "r"], summary="Ping", dependencies=[noting("route")], middleware=[layer("route m")])(
+        ping
+    )
     router.middleware(layer("late m"))
 
     with TestClient(app) as client:
@@ -143,7 +143,9 @@ def test_an_error_names_file_line_and_handler() -> None:
     assert caught.value.handler == "ping"
 
 
-@pytest.mark.parametrize(("methods", "problem"), [(["G ET"], "is no method"), (["É"], "is no method"), ([], "no methods")])
+@pytest.mark.parametrize(
+    ("methods", "problem"), [(["G ET"], "is no method"), (["É"], "is no method"), ([], "no methods")]
+)
 def test_methods_are_tokens(methods: list[str], problem: str) -> None:
     with pytest.raises(CompileError, match=problem):
         App().route("/", methods)(ping)

@@ -80,7 +80,9 @@ def test_values_are_written_as_they_are_read(annotation: Any, value: Any, text: 
 def test_the_query_is_encoded_repeated_and_left_out() -> None:
     app = app_with("/posts/{id}", get_post)
 
-    assert app.url_for(get_post, id=3, query={"page": 2, "tags": ["a b", "c&d"]}) == "/posts/3?page=2&tags=a+b&tags=c%26d"
+    assert (
+        app.url_for(get_post, id=3, query={"page": 2, "tags": ["a b", "c&d"]}) == "/posts/3?page=2&tags=a+b&tags=c%26d"
+    )
     assert app.url_for(get_post, id=3, query={"page": None}) == "/posts/3"
     assert app.url_for(get_post, id=3, query={}) == "/posts/3"
 

@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+import pytest
+
+import fastlane
+from fastlane import errors
+
+
+@pytest.mark.parametrize("name", fastlane.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    value = getattr(fastlane, name)
+
+    assert not isinstance(value, str)
+    assert name == "CallNext" or value.__name__ == name
+    assert name in dir(fastlane)
+
+
+def test_every_exception_is_public() -> None:
+    exceptions = {name for name, value in vars(errors).items() if isinstance(value, type) and not name.startswith("_")}
+
+    assert exceptions - {"ClassVar", "HTTPStatus", "InvalidValue"} <= set(fastlane.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Flask'"):
+        fastlane.Flask
+
+
+def test_the_names_for_type_checkers_are_those_of_the_facade() -> None:
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(fastlane.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imported = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+
+    assert sorted(imported) == sorted(fastlane.__all__)
+    assert sorted(fastlane.__all__) == sorted(set(fastlane.__all__))
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import fastlane", ["asyncio", "msgspec"]),
+        ("from fastlane import App", ["uvicorn", "uvloop", "httptools", "click", "websockets", "httpx"]),
+        ("from fastlane.testing import TestClient", ["uvicorn", "uvloop", "httptools", "click", "websockets", "httpx"]),
+    ],
+)
+def test_importing_stays_light(statement: str, absent: list[str]) -> None:
+    script = f"import sys; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not set(absent) & set(loaded)
