@@ -153,7 +153,7 @@ def call_cases() -> list[Case]:
             continue
         connection: Any = None
         request = Request(head, match.values, scenario.body or b"", connection, endpoint, None)
-        answer = endpoint.call(request)
+        answer: Any = endpoint.call(request)
         if json.loads(answer) != scenario.answer:
             raise RuntimeError(f"{scenario.name}: {answer!r}")
         names = {"call": endpoint.call, "request": request if endpoint.needs_request else None}
