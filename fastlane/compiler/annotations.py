@@ -121,7 +121,7 @@ def read_signature(function: Callable[..., Any], localns: Mapping[str, object], 
     scope = dict(localns)
     for parameter in getattr(target, "__type_params__", ()):
         scope.setdefault(parameter.__name__, parameter)
-    globalns = getattr(inspect.unwrap(target), "__globals__", {})
+    globalns = _globals_of(function, target)
     parameters = []
     for name, raw in signature.parameters.items():
         if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
@@ -150,6 +150,14 @@ def underlying(function: Any) -> Any:
         return function
     call = inspect.getattr_static(type(function), "__call__", None)
     return call if inspect.isfunction(call) else function
+
+
+def _globals_of(function: Any, target: Any) -> dict[str, Any]:
+    if isinstance(function, type):
+        # What generates an ``__init__`` (attrs, Struct) does not generate it in the module of its class.
+        return vars(sys.modules[function.__module__])
+    found: dict[str, Any] = getattr(inspect.unwrap(target), "__globals__", {})
+    return found
 
 
 def _place_of(target: Any, function: Any) -> Place:

@@ -156,6 +156,11 @@ class Sources:
         real = [arm for arm in arms or (parts.type,) if arm is not type(None)]
         raw = len(real) == 1 and take_apart(real[0]).type is bytes
         if not raw:
+            if marker.media_type is not None:
+                raise IllegalAnnotation(
+                    f"Body(media_type={marker.media_type!r}) is for raw bytes, and this is a {describe(parts.type)}",
+                    "annotate it as `bytes`, or take media_type= away",
+                )
             check_body(parts.full)
         body = Body(
             parts.full,

@@ -6,13 +6,14 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NewType, TypeVar
 
+import attrs
 import pytest
 from msgspec import Meta, Struct
 
 from fastlane.compiler import RouteSpec, UnresolvedName, read_handler
 from fastlane.compiler.annotations import describe, read_signature, take_apart
 from fastlane.errors import CompileError
-from fastlane.params import Header, Path, Query, State
+from fastlane.params import Depends, Header, Path, Query, State
 from tests.compiler.requests import answer, compiled, errors
 
 if TYPE_CHECKING:
@@ -115,6 +116,24 @@ def test_wrappers_partials_methods_and_objects_are_read_through() -> None:
     assert answer(compiled(functools.partial(plain, y=5)), query="x=1") == b"[1,5]"
     assert answer(compiled(Controller().method), query="x=1") == b"1"
     assert answer(compiled(Controller()), query="x=1") == b"-1"
+
+
+class Filter(Struct):
+    page: Annotated[int, Query("p")] = 1
+
+
+@attrs.define
+class AttrsFilter:
+    page: Annotated[int, Query("q")] = 1
+
+
+def test_structures_as_dependencies_resolve_names_of_their_own_module() -> None:
+    async def handler(
+        one: Annotated[Filter, Depends(Filter)], two: Annotated[AttrsFilter, Depends(AttrsFilter)]
+    ) -> list[int]:
+        return [one.page, two.page]
+
+    assert answer(compiled(handler), query="p=3&q=4") == b"[3,4]"
 
 
 def test_a_place_names_file_line_and_handler() -> None:

@@ -302,6 +302,25 @@ def yields() -> Any:
     yield "x"
 
 
+def test_an_encoder_without_an_expression_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare:
+        status = 200
+        headers = ()
+        encode = staticmethod(msgspec.json.encode)
+        inline = None
+        negotiates = False
+        namespace: dict[str, Any] = {}
+
+    monkeypatch.setattr("fastlane.compiler.compile_encoder", lambda *args, **kwargs: Bare())
+
+    async def handler() -> int:
+        return 1
+
+    endpoint = compiled(handler)
+    assert endpoint.source == "def call_handler(request):\n    return encode(handler())\n"
+    assert answer(endpoint) == b"1"
+
+
 def test_an_encoders_name_that_is_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Clash:
         status = 200

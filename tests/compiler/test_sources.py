@@ -837,6 +837,12 @@ def test_not_required_keys_of_a_typed_dict() -> None:
     assert errors(compiled(search), query="page=1") == [("query", "q", "Missing required query parameter")]
 
 
+def test_a_media_type_of_a_body_that_is_decoded() -> None:
+    async def create(text: Annotated[str, Body(media_type="text/plain")]) -> None: ...
+
+    assert "is for raw bytes, and this is a str" in refused(create, methods="POST").problem
+
+
 def test_a_literal_is_a_query_value() -> None:
     async def search(order: Literal["up", "down"] = "up") -> str:
         return order
