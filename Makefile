@@ -20,13 +20,14 @@ serve:
 test:
 	@environment=$$(.ci/environment test) && exec "$$environment/bin/python" -m pytest $(ARGS)
 
-# As `make test`, and fails below the coverage that pyproject.toml asks for.
+# As `make test`, and fails below the coverage that pyproject.toml asks for. Processes that were killed while they wrote
+# leave files that can't be combined, and `report` would begin anew with them.
 .PHONY: coverage
 coverage:
 	@environment=$$(.ci/environment test) && \
 	"$$environment/bin/coverage" erase && \
 	"$$environment/bin/coverage" run -m pytest $(ARGS) && \
-	"$$environment/bin/coverage" combine --quiet && \
+	"$$environment/bin/coverage" combine --quiet && rm -f .coverage.* && \
 	"$$environment/bin/coverage" report --skip-covered --show-missing
 
 lint:

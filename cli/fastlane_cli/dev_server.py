@@ -93,7 +93,8 @@ def _load(target: str, app_dir: str) -> object:
 
 
 def _serve(app: object, options: ServeOptions, listener: socket.socket) -> None:
-    LaneServer(LaneConfig.from_options(app, options)).run(sockets=[listener])
+    # A copy, since the server closes what it listens on, and the explanation needs it once more.
+    LaneServer(LaneConfig.from_options(app, options)).run(sockets=[listener.dup()])
 
 
 def _end_with(lifeline: int) -> None:

@@ -26,7 +26,7 @@ def test_all_mistakes_of_all_handlers_are_reported_with_place_and_mend(fastlane:
     assert outcome.code == 1
     for line, handler in ((3, "no_parameter"), (7, "untyped"), (9, "unresolved")):
         assert f"{path}:{line}: handler '{handler}'" in outcome.out
-    assert "fine" not in outcome.out
+    assert "'fine'" not in outcome.out
     assert outcome.out.count("mend: ") == 3
     assert outcome.out.endswith("3 errors in blog:app\n")
 
