@@ -9,9 +9,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["Journal", "Seen", "asgi_echo", "echo_body"]
+from fastlane import App, Body, Request, Response
+
+__all__ = ["Journal", "Seen", "asgi_echo", "echo_body", "native_echo"]
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 ASGIApp = Callable[[dict[str, Any], Callable[[], Awaitable[dict[str, Any]]], Callable[..., Awaitable[None]]], Awaitable[None]]
 
@@ -76,5 +80,38 @@ def asgi_echo(journal: Journal) -> ASGIApp:
         headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    return app
+
+
+def native_echo(journal: Journal) -> App:
+    """The same as compiled routes: suspending on ``/slow…``, with no body of its own on ``/unread…``, else driven by hand."""
+    app = App(max_body=None)
+
+    def answer(request: Request, body: bytes) -> Response[bytes]:
+        query = request.head.query_string
+        target = request.head.raw_path + (b"?" + query if query else b"")
+        assert request.client is not None
+        headers = list(request.head.header_list())
+        journal.note(request.client[1], Seen(request.method, target, request.http_version, headers, body))
+        return Response(echo_body(request.method, target, body), media_type="text/plain")
+
+    @app.route("/", methods=METHODS)
+    async def root(request: Request, body: Annotated[bytes, Body()] = b"") -> Response[bytes]:
+        return answer(request, body)
+
+    @app.route("/{path:path}", methods=METHODS)
+    async def echo(request: Request, path: str, body: Annotated[bytes, Body()] = b"") -> Response[bytes]:
+        return answer(request, body)
+
+    @app.route("/unread", methods=METHODS)
+    async def unread(request: Request) -> Response[bytes]:
+        return answer(request, b"")
+
+    @app.route("/slow{number}", methods=METHODS)
+    async def slow(request: Request, number: str, body: Annotated[bytes, Body()] = b"") -> Response[bytes]:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return answer(request, body)
 
     return app

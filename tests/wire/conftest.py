@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from .applications import Journal, asgi_echo
+from .applications import Journal, asgi_echo, native_echo
 from .serving import run, serve
 from .table import Case, play, verdict
 
-DOORS: dict[str, Callable[[Journal], Any]] = {"asgi": asgi_echo}
+DOORS: dict[str, Callable[[Journal], Any]] = {"native": native_echo, "asgi": asgi_echo}
 
 
 class Wire:
