@@ -164,6 +164,16 @@ class App(Router):
         return [declared for declared in self._everything() if isinstance(declared, Route)]
 
     @property
+    def websocket_routes(self) -> list[WebSocketRoute]:
+        """Every WebSocket route, likewise."""
+        return [declared for declared in self._everything() if isinstance(declared, WebSocketRoute)]
+
+    @property
+    def mounts(self) -> list[Mount]:
+        """Every mounted ASGI application, likewise."""
+        return [declared for declared in self._everything() if isinstance(declared, Mount)]
+
+    @property
     def table(self) -> RouteTable:
         """The compiled routes. Freezes the app."""
         table = self._table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifespan", "LifespanFunction", "RequestContext"]
 
-LifespanFunction: TypeAlias = Callable[..., AbstractAsyncContextManager[Any] | AsyncGenerator[Any, None]]
+LifespanFunction: TypeAlias = Callable[..., AbstractAsyncContextManager[Any] | AsyncIterator[Any]]
 """``lifespan(app)`` or ``lifespan()``: an async context manager, or an async generator function with one ``yield``."""
 
 logger = logging.getLogger("fastlane.error")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fastlane.routing.route import WebSocketRoute
 
 __all__ = ["WebSocket", "WebSocketDisconnect", "websocket_binder", "websocket_endpoint"]
+
+T = TypeVar("T")
 
 
 class WebSocketDisconnect(FastlaneError):
@@ -94,6 +96,10 @@ class WebSocket:
             raise ValueError("the message is text, not binary")
         return data
 
+    @overload
+    async def receive_json(self) -> Any: ...
+    @overload
+    async def receive_json(self, type: type[T]) -> T: ...
     async def receive_json(self, type: Any = Any) -> Any:  # noqa: A002 - msgspec's word for it
         """The next message, text or binary, as JSON of this type. Raises ``msgspec.DecodeError`` for anything else."""
         message = await self._next()

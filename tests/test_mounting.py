@@ -74,6 +74,24 @@ def test_a_fastlane_app_can_be_mounted_and_routes_below_its_root() -> None:
             assert websocket.receive_text() == "/middle/inner/ws"
 
 
+def test_routes_websockets_and_mounts_are_listed_apart() -> None:
+    app, router = App(), Router("/v1")
+    app.include(router)
+    router.mount("/admin", echo)
+
+    @router.websocket("/ws")
+    async def socket(websocket: WebSocket) -> None:
+        raise AssertionError
+
+    @router.get("/")
+    async def home() -> str:
+        raise AssertionError
+
+    assert [route.path for route in app.routes] == ["/v1/"]
+    assert [route.path for route in app.websocket_routes] == ["/v1/ws"]
+    assert [mount.path for mount in app.mounts] == ["/v1/admin"]
+
+
 def test_a_mount_has_no_variables() -> None:
     with pytest.raises(CompileError, match="has variables"):
         App().mount("/{tenant}", echo)

@@ -135,10 +135,10 @@ def encode_body(options: RequestOptions) -> tuple[list[bytes], bytes | None, int
     if len(given) > 1:
         raise TypeError(f"a request has one body, not {' and '.join(given)}")
     if "json" in given:
-        body = msgspec.json.encode(options["json"])
+        body = msgspec.json.encode(options.get("json"))
         return [body], b"application/json", len(body)
     if "data" in given:
-        body = urlencode(encode_pairs(options["data"])).encode("ascii")
+        body = urlencode(encode_pairs(options.get("data"))).encode("ascii")
         return [body], b"application/x-www-form-urlencoded", len(body)
     content = options.get("content")
     if content is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -12,6 +12,8 @@ from fastlane.http.headers import Headers
 from fastlane.testing.cookies import CookieJar
 
 __all__ = ["HTTPStatusError", "TestResponse"]
+
+T = TypeVar("T")
 
 
 class HTTPStatusError(AssertionError):
@@ -56,6 +58,10 @@ class TestResponse:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
+    @overload
+    def json(self) -> Any: ...
+    @overload
+    def json(self, type: type[T]) -> T: ...
     def json(self, type: Any = Any) -> Any:  # noqa: A002 - msgspec's word for it
         """The body as JSON; with a type, decoded and checked as one."""
         return msgspec.json.decode(self.content, type=type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastlane.testing.portal import Portal
 
 __all__ = ["AsyncWebSocketSession", "WebSocketDenied", "WebSocketSession"]
+
+T = TypeVar("T")
 
 ASGIApplication = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
 
@@ -86,6 +88,10 @@ class AsyncWebSocketSession:
         data: bytes = (await self._message())["bytes"]
         return data
 
+    @overload
+    async def receive_json(self) -> Any: ...
+    @overload
+    async def receive_json(self, type: type[T]) -> T: ...
     async def receive_json(self, type: Any = Any) -> Any:  # noqa: A002 - msgspec's word for it
         return msgspec.json.decode(await self.receive_text(), type=type)
 
@@ -159,6 +165,10 @@ class WebSocketSession:
     def receive_bytes(self) -> bytes:
         return self._portal.call(self._session.receive_bytes())
 
+    @overload
+    def receive_json(self) -> Any: ...
+    @overload
+    def receive_json(self, type: type[T]) -> T: ...
     def receive_json(self, type: Any = Any) -> Any:  # noqa: A002 - msgspec's word for it
         return self._portal.call(self._session.receive_json(type))
 
