@@ -13,7 +13,7 @@ from msgspec import Meta, ValidationError
 
 from fastlane.compiler.annotations import describe
 
-__all__ = ["IllegalAnnotation", "Reader", "length_check", "refuse_bounds", "refuse_union_bounds"]
+__all__ = ["IllegalAnnotation", "Reader", "length_bounds", "length_check", "refuse_bounds", "refuse_union_bounds"]
 
 BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
 
@@ -85,14 +85,18 @@ def refuse_union_bounds(annotation: Any, metas: tuple[Meta, ...]) -> None:
         )
 
 
-def length_check(metas: tuple[Meta, ...], name: str) -> Callable[[Any], None] | None:
-    """A function that raises msgspec's error for a wrong length; None where there is no bound."""
+def length_bounds(metas: tuple[Meta, ...]) -> tuple[int, int | None]:
+    """The least and the greatest length that all of ``metas`` allow; None is unlimited."""
     lows = [meta.min_length for meta in metas if meta.min_length is not None]
     highs = [meta.max_length for meta in metas if meta.max_length is not None]
-    if not lows and not highs:
+    return max(lows, default=0), min(highs, default=None)
+
+
+def length_check(metas: tuple[Meta, ...], name: str) -> Callable[[Any], None] | None:
+    """A function that raises msgspec's error for a wrong length; None where there is no bound."""
+    low, high = length_bounds(metas)
+    if low == 0 and high is None:
         return None
-    low = max(lows, default=0)
-    high = min(highs, default=None)
 
     def check(value: Any) -> None:
         length = len(value)
