@@ -84,8 +84,12 @@ class _Server(LaneServer):
     def _beat(self) -> None:
         super()._beat()
         self._worker.notify()
+        if self.should_exit:
+            return
         if os.getppid() != self._worker.ppid:
             self._worker.log.info("the arbiter is gone: ending %s", self._worker)
+            self.stop()
+        elif not self._worker.alive:  # TERM came before this server took the signals
             self.stop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

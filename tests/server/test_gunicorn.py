@@ -108,6 +108,15 @@ def test_term_and_int_end_it(make, number):
         assert bool(interrupted) == (number == signal.SIGINT)
 
 
+def test_a_term_that_came_before_the_server_ran_ends_it(make):
+    with listening() as server:
+        worker = make([FakeSocket(server.dup())])
+        worker.notify = lambda: None
+        worker.handle_exit(signal.SIGTERM, None)
+        worker.run()
+        assert not worker.alive
+
+
 def test_a_failed_lifespan_is_a_boot_error(make, monkeypatch):
     async def fails(scope, receive, send):
         await receive()
