@@ -117,7 +117,7 @@ class Request:
         try:
             path = unquote_to_bytes(head.raw_path).decode("utf-8")
         except UnicodeDecodeError:
-            raise BadRequest("the path is not UTF-8") from None
+            raise BadRequest("the path is not valid UTF-8") from None
         hosts = head.header_values(b"host")
         return URL(
             self.scheme,

@@ -38,9 +38,9 @@ def build_scope(protocol: LaneProtocol, head: LaneHead) -> dict[str, Any]:
         try:
             path = unquote_to_bytes(raw_path).decode("utf-8")
         except UnicodeDecodeError:
-            raise BadRequest("the path is not UTF-8") from None
+            raise BadRequest("the path is not valid UTF-8") from None
         if "\0" in path:
-            raise BadRequest("the path holds a NUL byte")
+            raise BadRequest("the path contains a NUL character")
     else:
         path = raw_path.decode("ascii")
     root_path = lane.config.root_path

@@ -54,6 +54,7 @@ class Reception(Wire):
         "_continue_owed",
         "_cycle",
         "_draining",
+        "_half_closed",
         "_head",
         "_intake",
         "_keep_alive",
@@ -74,6 +75,7 @@ class Reception(Wire):
         self._remembered: LaneHead | None = None
         self._keep_alive = True
         self._draining = False
+        self._half_closed = False
         self._advancing = False
         self._parked = False
         # the request that is being received or answered
@@ -140,8 +142,7 @@ class Reception(Wire):
         """A client that has said all may still wait for its answer: keep our direction open until it has it."""
         if self._phase != BUSY or self.transport.get_extra_info("sslcontext"):
             return False
-        self._remembered = None
-        self._keep_alive = False
+        self._half_closed = True
         if self._cycle is not None:
             self._cycle.half_close()
         return True
@@ -225,7 +226,9 @@ class Reception(Wire):
             self._await_request()
 
     def _await_head(self) -> None:
-        if self._intake.is_partial and self._phase == IDLE:
+        if self._half_closed:
+            self._close()
+        elif self._intake.is_partial and self._phase == IDLE:
             self._phase = HEAD
             self.arm(self.lane.limits.header_timeout)
 
@@ -252,6 +255,9 @@ class Reception(Wire):
 
     def _await_request(self) -> None:
         """Idle: read, and see to it that a timer runs."""
+        if self._half_closed:
+            self._close()
+            return
         self.resume_reading()
         # PERF: requests don't touch the timer, they are counted; it looks at the count when it fires.
         if self._timer is None or self._timer_delay > self.config.timeout_keep_alive:
@@ -344,7 +350,8 @@ class Reception(Wire):
         logger.warning(error.detail)
         response = problem_response(error)
         headers = response.wire_headers()
-        body = b"" if head is not None and head.method == "HEAD" else response.body
+        is_head = head.method == "HEAD" if head is not None else self._intake.asks_for_head()
+        body = b"" if is_head else response.body
         block = header_block(headers) + b"connection: close\r\n\r\n"
         self.write(b"".join((STATUS_LINES[error.status], self.lane.default_block(headers), block, body)))
         self.server_state.total_requests += 1

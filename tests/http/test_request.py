@@ -83,7 +83,7 @@ def test_urls_compare_by_their_text_and_know_usual_ports():
 
 def test_a_path_that_is_no_utf_8_has_no_url():
     with pytest.raises(BadRequest):
-        request_of(target=b"/%ff").url  # noqa: B018
+        request_of(target=b"/%ff").url
 
 
 def test_headers_and_cookies_are_read_once():

@@ -175,6 +175,13 @@ def test_framing_and_connection_options_are_read(field, attribute, value):
     assert head.plain is (attribute == "content_length")
 
 
+def test_keep_alive_on_1_1_says_nothing_new():
+    assert head_of(b"GET / HTTP/1.1", b"Host: a", b"Connection: Keep-Alive").plain
+    assert not head_of(b"GET / HTTP/1.1", b"Host: a", b"Connection: keep-alive, x").plain
+    assert not head_of(b"GET / HTTP/1.1", b"Host: a", b"Proxy-Connection: keep-alive").plain
+    assert not head_of(b"GET / HTTP/1.1", b"Host: a", b"Upgrade: h2c").plain
+
+
 def test_an_upgrade_counts_only_when_connection_names_it():
     assert head_of(b"GET / HTTP/1.1", b"Host: a", b"Upgrade: WebSocket").upgrade is None
     named = head_of(b"GET / HTTP/1.1", b"Host: a", b"Upgrade: WebSocket", b"Connection: keep-alive, Upgrade")
