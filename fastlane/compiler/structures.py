@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -44,6 +45,19 @@ def fields_of(annotation: Any) -> list[Field] | None:
     origin = typing.get_origin(annotation) or annotation
     if not isinstance(origin, type):
         return None
+    if isinstance(annotation, type):
+        return _fields_of_class(annotation)
+    return _read_fields(annotation, origin)
+
+
+# PERF: a class is asked for four times for each route that reads it, and evaluates its annotations each time: 0.3 ms
+# for seven fields. Bounded, so that classes which a program throws away are let go.
+@functools.lru_cache(maxsize=64)
+def _fields_of_class(cls: type) -> list[Field] | None:
+    return _read_fields(cls, cls)
+
+
+def _read_fields(annotation: Any, origin: type) -> list[Field] | None:
     if issubclass(origin, msgspec.Struct):
         return [
             Field(info.name, info.encode_name, info.type, _default(info.default, info.default_factory, NODEFAULT))
