@@ -42,6 +42,8 @@ def command(target: str, app_dir: str, source: bool, as_json: bool) -> None:
     """
     app = load_fastlane_app(target, app_dir)
     rows = [_row(app, route) for route in app.routes]
+    rows += [_Row("WEBSOCKET", route.path, *_where(route.handler), "asgi", "") for route in app.websocket_routes]
+    rows += [_Row("MOUNT", mount.path or "/", *_where(mount.application), "asgi", "") for mount in app.mounts]
     if as_json:
         keys = _Row._fields if source else _Row._fields[:-1]
         click.echo(json.dumps([dict(zip(keys, row, strict=False)) for row in rows], indent=2))
@@ -70,16 +72,16 @@ def _row(app: App, route: Route) -> _Row:
     template = route.template
     path = template.build(dict.fromkeys(template.names, "x"))
     endpoint = app.table.match(route.methods[0], path.encode("ascii")).endpoint
-    place = handler_place(route.handler)
-    file = os.path.relpath(place["file"]) if place["file"] else "?"
-    return _Row(
-        ",".join(route.methods),
-        route.path,
-        place["handler"],
-        f"{file}:{place['line']}",
-        _how_it_runs(app, route, endpoint),
-        endpoint.source,
-    )
+    runs = _how_it_runs(app, route, endpoint)
+    return _Row(",".join(route.methods), route.path, *_where(route.handler), runs, endpoint.source)
+
+
+def _where(handler: object) -> tuple[str, str]:
+    """A handler's name, and its file and line; what is no function has a class instead of a name, and no place."""
+    place = handler_place(handler)
+    if not place["file"]:
+        return type(handler).__qualname__, ""
+    return place["handler"], f"{os.path.relpath(place['file'])}:{place['line']}"
 
 
 def _how_it_runs(app: App, route: Route, endpoint: Endpoint) -> str:

@@ -76,6 +76,21 @@ def test_an_app_behind_asgi_middleware_takes_the_asgi_door(fastlane: Fastlane, w
     assert {line.split()[2] for line in outcome.out.splitlines()} == {"asgi"}
 
 
+def test_websockets_and_mounts_are_listed_as_asgi(fastlane: Fastlane, write: Write) -> None:
+    write(
+        "blog.py",
+        "from fastlane import App, WebSocket\napp = App()\n"
+        "@app.websocket('/chat')\nasync def chat(websocket: WebSocket) -> None: ...\n"
+        "class Old:\n    async def __call__(self, scope, receive, send): ...\n"
+        "app.mount('/old', Old())\n",
+    )
+    assert [line.split() for line in fastlane("routes", "blog").out.splitlines()] == [
+        ["WEBSOCKET", "/chat", "asgi", "chat", "blog.py:3"],
+        ["MOUNT", "/old", "asgi", "Old"],
+    ]
+    assert fastlane("routes", "blog", "--source").out.count("def ") == 0
+
+
 def test_an_app_without_routes_has_an_empty_table(fastlane: Fastlane, write: Write) -> None:
     write("blog.py", "from fastlane import App\napp = App()\n")
     outcome = fastlane("routes", "blog")
