@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastlane.compiler import mends
 from fastlane.compiler.annotations import MISSING, Parameter, Place, read_signature, take_apart
@@ -14,6 +14,9 @@ from fastlane.compiler.suspension import can_suspend, nature_of
 from fastlane.params import Depends
 
 __all__ = ["read_plan"]
+
+MAX_YIELDING: Final = 15
+"""Each takes a ``try`` around what comes after it, and CPython allows 20 blocks inside each other."""
 
 Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
 
@@ -54,6 +57,12 @@ class _Reading:
         handler = self._call(spec.handler, spec.handler, signature.parameters, place, inline=spec.inline)
         if handler.nature.endswith("generator"):
             raise place.error("a handler can't yield", "return a StreamingResponse of the generator")
+        yielding = sum(call.nature.endswith("generator") for call in self.calls.values())
+        if yielding > MAX_YIELDING:
+            raise place.error(
+                f"{yielding} of its dependencies yield, and Python nests no more than {MAX_YIELDING} of them",
+                "let one of them open several things",
+            )
         self.sources.claims.check_used(place)
         return Plan(
             spec,

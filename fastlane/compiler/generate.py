@@ -50,29 +50,12 @@ if TYPE_CHECKING:
 
 __all__ = ["generate_endpoint"]
 
-_LOCALS: Final = frozenset(
-    [
-        "request",
-        "head",
-        "values",
-        "query",
-        "form",
-        "cookies",
-        "raw",
-        "text",
-        "texts",
-        "field",
-        "name",
-        "_",
-        "value",
-        "result",
-        "background",
-        "work",
-        "error",
-        "Exception",
-        "BaseException",
-    ]
-)
+# fmt: off
+_LOCALS: Final = frozenset({
+    "request", "head", "values", "query", "form", "cookies", "raw", "text", "texts", "field", "name", "_",
+    "value", "result", "background", "work", "error", "Exception", "BaseException",
+})
+# fmt: on
 """What generated lines call their own values; no parameter or function gets these names."""
 
 _THREADED: Final = ("thread", "generator")
@@ -93,6 +76,7 @@ class _Generator:
         "encoder",
         "environment",
         "examine",
+        "finish",
         "has_background",
         "names",
         "needs_request",
@@ -114,7 +98,9 @@ class _Generator:
                 raise ValueError(f"the encoder's name {name!r} is taken")  # its expression has it already
         self.examine = self.names.bind("examine", Examination(plan))
         self.encode = self.names.bind("encode", encoder.encode)
-        self.run = environment.threads.run  # one bound method, so that it has one name
+        # One bound method each, so that each has one name.
+        self.run = environment.threads.run
+        self.finish = environment.threads.finish
         self.writer = SourceWriter()
         self.binder = Binder(plan, self.names, self.writer)
         self.variables: dict[Call, str] = {}  # the value of each dependency
@@ -273,13 +259,14 @@ class _Generator:
             return
         throw_all = self.names.bind("throw_all", generators.throw_all)
         close_all = self.names.bind("close_all", generators.close_all)
+        finish = self.names.bind("finish_in_thread", self.finish)
         with self.writer.block("try:"):
             self._steps(end, threaded=False, assign=True)
         with self.writer.block("except BaseException as error:"):
             # ``error`` is unbound when the block is left, and the thread may run longer when this is cancelled.
-            self.writer.line(f"await {run}(lambda error=error: {throw_all}({opened}, error))")
+            self.writer.line(f"await {finish}(lambda error=error: {throw_all}({opened}, error))")
             self.writer.line("raise")
-        self.writer.line(f"await {run}(lambda: {close_all}({opened}))")
+        self.writer.line(f"await {finish}(lambda: {close_all}({opened}))")
         if not assign:
             self.writer.line("return result")
 

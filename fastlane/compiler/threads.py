@@ -57,6 +57,14 @@ class WorkerThreads:
         Raises:
             Unavailable: every thread is busy and the backlog is full.
         """
+        if self._free <= -self.backlog and self._started == self.workers:
+            raise Unavailable("all worker threads are busy", headers={"retry-after": "1"})
+        return await self.finish(function)
+
+    async def finish(self, function: Callable[[], T]) -> T:
+        """As ``run``, and never refused: what a request has begun in a thread must also be ended there, or a full
+        backlog would undo work that is done.
+        """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         call = _Call(contextvars.copy_context(), function, loop, outcome)
@@ -64,8 +72,6 @@ class WorkerThreads:
             if self._free <= 0 and self._started < self.workers:
                 threading.Thread(target=self._work, name=f"fastlane-{self._started}", daemon=True).start()
                 self._started += 1
-            elif self._free <= -self.backlog:
-                raise Unavailable("all worker threads are busy", headers={"retry-after": "1"})
             else:
                 self._free -= 1
         self._calls.put(call)

@@ -586,6 +586,21 @@ def test_a_circle() -> None:
     assert refused(handler) == "Depends(test_a_circle.<locals>.one) depends on itself"
 
 
+def test_more_yielding_dependencies_than_python_can_nest() -> None:
+    def make() -> Any:
+        def generator() -> Iterator[None]:
+            yield
+
+        return generator
+
+    async def handler(page: int) -> int:
+        return page
+
+    most = tuple(Depends(make(), inline=True) for _ in range(15))
+    assert answer(compiled(handler, dependencies=most), query="page=1") == b"1"
+    assert "16 of its dependencies yield" in refused(handler, dependencies=(*most, Depends(make())))
+
+
 def test_what_is_not_callable() -> None:
     async def handler(x: Annotated[int, Depends(3)]) -> None: ...  # type: ignore[arg-type]
 

@@ -66,6 +66,23 @@ def test_no_more_threads_than_allowed_and_no_more_waiting_calls() -> None:
     asyncio.run(main())
 
 
+def test_what_was_begun_is_ended_even_when_all_threads_are_busy() -> None:
+    async def main() -> None:
+        threads = WorkerThreads(workers=1, backlog=0)
+        release = threading.Event()
+        call = asyncio.ensure_future(threads.run(release.wait))
+        await asyncio.sleep(0)
+        ending = asyncio.ensure_future(threads.finish(lambda: "ended"))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await threads.run(lambda: None)
+        release.set()
+        assert await call
+        assert await ending == "ended"
+
+    asyncio.run(main())
+
+
 def test_without_a_backlog_a_busy_pool_refuses_at_once() -> None:
     async def main() -> None:
         threads = WorkerThreads(workers=1, backlog=0)
