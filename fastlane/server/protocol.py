@@ -162,10 +162,10 @@ class LaneProtocol(Reception):
             return
         state = self.server_state
         if result.__class__ is bytes and state.default_headers is lane.default_headers:
-            length = len(result)  # type: ignore[arg-type]
+            length = len(result)
             prefix = lane.prefixes.get(endpoint)
             if prefix is not None and length < LENGTHS_COUNT:
-                self.transport.write(prefix + LENGTHS[length] + result)  # type: ignore[operator]
+                self.transport.write(prefix + LENGTHS[length] + result)
                 state.total_requests += 1
                 self._served += 1
                 return
@@ -226,14 +226,14 @@ class LaneProtocol(Reception):
             self._reply_response(head, result)  # type: ignore[arg-type]
             return
         prefix = self.lane.prefix(endpoint)
-        length = len(result)  # type: ignore[arg-type]
+        length = len(result)
         if head.plain and self._keep_alive and length < LENGTHS_COUNT and not endpoint.empty and self._phase != STREAM:
-            self.write(prefix + LENGTHS[length] + result)  # type: ignore[operator]
+            self.write(prefix + LENGTHS[length] + result)
         else:
             if not endpoint.empty:
                 prefix += b"%d\r\n" % length
             prefix += self.connection_field(head, last=True) + b"\r\n"
-            self.write(prefix if head.method == "HEAD" or endpoint.empty else prefix + result)  # type: ignore[operator]
+            self.write(prefix if head.method == "HEAD" or endpoint.empty else prefix + result)
         self.complete(head, endpoint.status, length)
 
     def _reply_response(self, head: LaneHead, response: Response[Any]) -> None:
@@ -328,7 +328,7 @@ class LaneProtocol(Reception):
         self.flush()
         self.disarm()
         self._phase = CLOSED
-        self.server_state.connections.discard(self)  # type: ignore[arg-type]
+        self.server_state.connections.discard(self)
         protocol = protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lane.app_state
         )

@@ -148,7 +148,7 @@ class Reception(Wire):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.server_state.connections.discard(self)  # type: ignore[arg-type]
+        self.server_state.connections.discard(self)
         self._phase = CLOSED
         self._remembered = None
         self._intake.close()
