@@ -54,6 +54,11 @@ def gather(
     unmarked = []
     for item in fields:
         markers = markers_of(item)
+        if len(markers) > 1:
+            raise IllegalAnnotation(
+                f"the field {item.name!r} has several markers: {', '.join(map(repr, markers))}",
+                "keep the one that is meant",
+            )
         own = markers[0] if markers else None
         if own is None and item.name in claims.spec.path_names and source != "body":
             own = Path()
@@ -74,7 +79,6 @@ def gather(
             rest,
             raw=False,
             default=Default() if any(item.default.required for item in plain) else Default(factory=rest),
-            media_type=marker.media_type if marker else None,
             max_size=marker.max_size if marker else None,
             container=True,
         )

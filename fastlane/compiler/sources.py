@@ -148,20 +148,20 @@ class Sources:
         self, parameter: Parameter, parts: Annotation, marker: BodyMarker, default: Default, place: Place
     ) -> Node:
         arms = union_arms(parts.type)
-        if any(has_marked_fields(take_apart(arm).type) for arm in arms or (parts.type,)):
+        real = [take_apart(arm).type for arm in arms or (parts.type,) if arm is not type(None)]
+        raw = real == [bytes]
+        if marker.media_type is not None and not raw:
+            raise IllegalAnnotation(
+                f"Body(media_type={marker.media_type!r}) is for raw bytes, and this is a {describe(parts.type)}",
+                "annotate it as `bytes`, or take media_type= away",
+            )
+        if any(has_marked_fields(arm) for arm in real):
             return gather(self.claims, parameter, parts, "body", place, marker)
         if arms is not None:
             refuse_union_bounds(parts.type, parts.metas)
-        optional = type(None) in (arms or ())
-        real = [arm for arm in arms or (parts.type,) if arm is not type(None)]
-        raw = len(real) == 1 and take_apart(real[0]).type is bytes
         if not raw:
-            if marker.media_type is not None:
-                raise IllegalAnnotation(
-                    f"Body(media_type={marker.media_type!r}) is for raw bytes, and this is a {describe(parts.type)}",
-                    "annotate it as `bytes`, or take media_type= away",
-                )
             check_body(parts.full)
+        optional = type(None) in (arms or ())
         body = Body(
             parts.full,
             raw,

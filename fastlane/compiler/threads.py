@@ -79,9 +79,10 @@ class WorkerThreads:
             return await outcome
         finally:
             # What the call set is set for those that come after it, as if it had been called in place.
-            for variable, value in call.context.items():
-                if variable.get(_ABSENT) is not value:
-                    variable.set(value)
+            if not outcome.cancelled():
+                for variable, value in call.context.items():
+                    if variable.get(_ABSENT) is not value:
+                        variable.set(value)
 
     def _work(self) -> None:
         while True:

@@ -837,6 +837,15 @@ def test_not_required_keys_of_a_typed_dict() -> None:
     assert errors(compiled(search), query="page=1") == [("query", "q", "Missing required query parameter")]
 
 
+def test_a_field_with_several_markers() -> None:
+    class Odd(Struct):
+        x: Annotated[int, Query(), Header()]
+
+    async def search(odd: Odd) -> None: ...
+
+    assert "the field 'x' has several markers" in refused(search).problem
+
+
 def test_a_media_type_of_a_body_that_is_decoded() -> None:
     async def create(text: Annotated[str, Body(media_type="text/plain")]) -> None: ...
 
