@@ -70,6 +70,8 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     assert missing == []
 
 
-def test_every_page_is_in_the_navigation() -> None:
+def test_every_page_is_in_the_navigation_and_every_decision_in_their_index() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
-    assert [page.name for page in DOCS.rglob("*.md") if str(page.relative_to(DOCS)) not in navigation] == []
+    decisions = (DOCS / "decisions" / "index.md").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if page.name not in navigation] == []
+    assert [page.name for page in DOCS.glob("decisions/*.md") if page.name not in navigation + decisions] == []
