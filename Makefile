@@ -43,7 +43,7 @@ bench:
 
 docs:
 	@environment=$$(.ci/environment docs) && "$$environment/bin/python" docs/tables.py && \
-	exec "$$environment/bin/mkdocs" build --strict --quiet --site-dir .build/docs
+	NO_MKDOCS_2_WARNING=1 exec "$$environment/bin/mkdocs" build --strict --quiet --site-dir .build/docs
 
 clean:
 	rm -rf .venv .venv-3.* .build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
