@@ -44,7 +44,9 @@ async def answer_refusal(table: RouteTable, request: Request, error: HTTPError) 
     endpoint = table.wrap(Endpoint(refuse, suspends=False))
     if not endpoint.suspends:
         return await settle(table.failure(request, error))
-    return await endpoint.call(request)  # type: ignore[misc, return-value]  # a wrapped call awaits a Response
+    result = endpoint.call(request)
+    assert not isinstance(result, bytes | Response)
+    return respond(endpoint, await result)
 
 
 def wire_headers(endpoint: Endpoint, body: bytes) -> list[tuple[bytes, bytes]]:

@@ -11,6 +11,7 @@ from fastlane.compiler.endpoint import Endpoint
 from fastlane.http.request import Request
 from fastlane.http.response import Response
 from fastlane.middleware.chain import wrap_endpoint
+from fastlane.routing.automatic import asgi_endpoint
 
 if TYPE_CHECKING:
     from fastlane.http.stream import Message, Receive, Scope, Send
@@ -99,7 +100,7 @@ def mount_endpoint(mount: Mount, context: RequestContext, failures: FailureHandl
         async def pass_through(scope: Scope, receive: Receive, send: Send) -> None:
             await application(below(scope), receive, send)
 
-        return Endpoint(unreachable, suspends=False, asgi=pass_through, route=mount)
+        return asgi_endpoint(pass_through, mount)
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,8 +121,4 @@ def mount_endpoint(mount: Mount, context: RequestContext, failures: FailureHandl
             for forwarding in started:
                 await forwarding.close()
 
-    return Endpoint(unreachable, suspends=False, asgi=wrapped, route=mount)
-
-
-def unreachable(request: Request) -> bytes:
-    raise AssertionError("an endpoint with asgi is never called")
+    return asgi_endpoint(wrapped, mount)

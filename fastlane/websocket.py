@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from fastlane.compiler.annotations import read_signature, take_apart
-from fastlane.compiler.endpoint import Endpoint
 from fastlane.compiler.scalars import scalar_reader
 from fastlane.errors import CompileError, FastlaneError
 from fastlane.http.headers import Headers
 from fastlane.http.query import QueryParams
+from fastlane.routing.automatic import asgi_endpoint
 from fastlane.routing.route import handler_place
 
 if TYPE_CHECKING:
-    from fastlane.http.request import Request
+    from fastlane.compiler.endpoint import Endpoint
     from fastlane.http.stream import Message, Receive, Scope, Send
     from fastlane.routing.route import WebSocketRoute
 
@@ -220,8 +220,4 @@ def websocket_endpoint(route: WebSocketRoute) -> Endpoint:
         if not websocket.closed:
             await websocket.close()
 
-    return Endpoint(unreachable, suspends=False, asgi=serve, route=route)
-
-
-def unreachable(request: Request) -> bytes:
-    raise AssertionError("an endpoint with asgi is never called")
+    return asgi_endpoint(serve, route)

@@ -1,8 +1,8 @@
-"""Endpoints that nobody wrote: 404, 405, OPTIONS, and paths that can't be read."""
+"""Endpoints that are not compiled from a handler: 404, 405, OPTIONS, paths that can't be read, ASGI applications."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from fastlane.compiler.endpoint import Endpoint
@@ -10,8 +10,11 @@ from fastlane.errors import BadRequest, HTTPError, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
     from fastlane.http.request import Request
+    from fastlane.http.stream import Receive, Scope, Send
 
-__all__ = ["allow_header", "bad_request", "method_not_allowed", "not_found", "options", "refusing"]
+__all__ = ["allow_header", "asgi_endpoint", "bad_request", "method_not_allowed", "not_found", "options", "refusing"]
+
+ASGIApplication = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
 
 
 def refusing(make_error: Callable[[], HTTPError]) -> Endpoint:
@@ -21,6 +24,15 @@ def refusing(make_error: Callable[[], HTTPError]) -> Endpoint:
         raise make_error()
 
     return Endpoint(refuse, suspends=False, needs_request=False)
+
+
+def asgi_endpoint(application: ASGIApplication, route: object) -> Endpoint:
+    """A route that is a plain ASGI application. Its ``call`` is never used."""
+
+    def unreachable(request: Request) -> bytes:
+        raise AssertionError("an ASGI endpoint has no call")
+
+    return Endpoint(unreachable, suspends=False, asgi=application, route=route)
 
 
 def not_found() -> Endpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastlane.compiler.mends import foreign_option
@@ -68,7 +69,7 @@ class Placement:
         return tuple(middleware for router in self.routers for middleware in router.middlewares)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Route:
     """A handler for a path and some methods.
 
@@ -95,7 +96,7 @@ class Route:
     max_body: int | Unset | None = UNSET
     strict_content_type: bool | None = None
 
-    @property
+    @cached_property
     def template(self) -> PathTemplate:
         """The parsed path. Raises CompileError."""
         return parse_template(self.path, **handler_place(self.handler))
@@ -128,7 +129,7 @@ class Route:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class WebSocketRoute:
     """A handler for WebSocket connections, ``async def handler(websocket)``."""
 
@@ -137,7 +138,7 @@ class WebSocketRoute:
     name: str
     localns: Mapping[str, object] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def template(self) -> PathTemplate:
         """The parsed path. Raises CompileError."""
         return parse_template(self.path, **handler_place(self.handler))
@@ -146,7 +147,7 @@ class WebSocketRoute:
         return dataclasses.replace(self, path=placement.prefix + self.path)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Mount:
     """An ASGI application for everything at and below a path, when no route of the app matches."""
 
@@ -154,7 +155,7 @@ class Mount:
     application: Callable[..., Awaitable[None]]
     middleware: tuple[Middleware, ...] = ()
 
-    @property
+    @cached_property
     def template(self) -> PathTemplate:
         """The parsed path. Raises CompileError."""
         return parse_template(self.path or "/")

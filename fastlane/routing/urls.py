@@ -80,7 +80,7 @@ class Url:
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def _query_pairs(self, query: Mapping[str, Any]) -> list[tuple[str, str]]:
-        pairs = []
+        pairs: list[tuple[str, str]] = []
         readers = self._query_readers
         for name, value in query.items():
             if readers is not None and name not in readers:

@@ -3,6 +3,7 @@ import pytest
 from fastlane.compiler.endpoint import Endpoint, Match
 from fastlane.errors import BadRequest, MethodNotAllowed, NotFound
 from fastlane.middleware.failures import FailureHandlers
+from fastlane.routing import automatic
 from fastlane.routing.table import RouteTable
 from fastlane.routing.template import parse_template
 
@@ -146,3 +147,14 @@ def test_the_wrapper_is_around_everything_nobody_wrote() -> None:
 
 def test_the_source_of_the_matcher_can_be_read() -> None:
     assert "if s1 == 'posts':" in table("GET /posts").source
+
+
+def test_an_asgi_endpoint_has_no_call() -> None:
+    async def application(scope: object, receive: object, send: object) -> None:
+        raise AssertionError
+
+    asgi = automatic.asgi_endpoint(application, "route")
+
+    assert (asgi.asgi, asgi.route) == (application, "route")
+    with pytest.raises(AssertionError, match="has no call"):
+        asgi.call(None)  # type: ignore[arg-type]
