@@ -30,6 +30,7 @@ class Client:
         self.socket = connection
         self.port: int = connection.getsockname()[1]
         self.received = b""
+        self.reads: list[int] = []
         self.ended = False
         self.reset = False
         self.heads = frozenset(heads)
@@ -65,6 +66,7 @@ class Client:
                 self.reset = True
                 data = b""
             self.received += data
+            self.reads.append(len(data))
             self.ended = not data
             self._news.set()
             if not data:
