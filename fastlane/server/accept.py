@@ -12,6 +12,7 @@ import errno
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sized
 from typing import Any
 
@@ -25,6 +26,8 @@ BATCH = 16
 YIELD_SECONDS = 0.002
 """How long a worker above its share leaves waiting connections to the others. Ignoring the readable socket instead
 would spin: 2.2 million callbacks a second were measured."""
+PEERS_SECONDS = 0.02
+"""How long the list of those who share the socket is believed; what they hold is read anew for every batch."""
 EXHAUSTED_SECONDS = 0.1
 """Pause after running out of descriptors or memory: the socket stays readable, and trying again at once would spin."""
 HANDSHAKE_SECONDS = 10.0
@@ -37,26 +40,27 @@ logger = logging.getLogger("fastlane.server")
 class Gate:
     """How many connections this worker may take, from the scoreboard; without a slot as many as there are."""
 
-    __slots__ = ("_peers", "_slot")
+    __slots__ = ("_clock", "_peers", "_refresh_at", "_slot")
 
-    def __init__(self, slot: Slot | None) -> None:
+    def __init__(self, slot: Slot | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._slot = slot
+        self._clock = clock
         self._peers: list[int] = []
-
-    def refresh(self) -> None:
-        """Look again who shares the socket. Call it a few times a second."""
-        if self._slot is not None:
-            self._peers = self._slot.accepting_peers()
+        self._refresh_at = float("-inf")
 
     def room(self, mine: int) -> int:
         """What is left up to this worker's share and a little more, if ``mine`` are open here; may be negative."""
         if self._slot is None:
             return BATCH
         self._slot.connections = mine
+        now = self._clock()
+        if now >= self._refresh_at:
+            # PERF: 4 µs for 64 slots, so not for every connection; but soon enough for a sibling that has just come up.
+            self._refresh_at = now + PEERS_SECONDS
+            self._peers = self._slot.accepting_peers()
         peers = self._peers
         if not peers:
             return BATCH
-        # PERF: two list lookups a peer, about 0.1 µs; the list of peers itself is remade only on `refresh`.
         words = self._slot.board.words
         total = mine
         for index in peers:
@@ -175,7 +179,7 @@ class Acceptor:
             self._timer.cancel()
             self._timer = None
         self._loop.remove_reader(self._socket.fileno())
-        if last and not self._listener.inherited:
+        if last:
             self._socket.listen(0)
             while self._take(BATCH):
                 pass

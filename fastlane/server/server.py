@@ -149,7 +149,6 @@ class LaneServer(uvicorn.Server):
             state.default_headers = date + self.config.encoded_headers
         if self._context is not None:
             self._context.slot.beat(self._connection_count(), state.total_requests, len(state.tasks))
-            self._gate.refresh()
         if self.should_exit:  # set by somebody who does not know `stop`
             self._stop.set()
         limit = self.limit_max_requests
@@ -207,8 +206,9 @@ class LaneServer(uvicorn.Server):
             if not is_replaced and context.settings.drain_delay:
                 self._drain_connections()
                 await asyncio.sleep(context.settings.drain_delay)
-        for acceptor in self._acceptors:
-            acceptor.stop(last=not is_replaced)
+        for acceptor, listener in zip(self._acceptors, self.listeners, strict=True):
+            is_shared = listener.inherited if context is None else context.shared
+            acceptor.stop(last=not is_replaced and not is_shared)
         self._drain_connections()
         if is_replaced:
             # A reload goes unnoticed: silent connections may speak once more until their keep-alive time is over.

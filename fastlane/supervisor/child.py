@@ -79,8 +79,13 @@ class WorkerContext:
 
     @property
     def stopping(self) -> bool:
-        """All workers end: nobody accepts after them, and `Settings.drain_delay` applies."""
+        """All workers end: nobody of them accepts any more, and `Settings.drain_delay` applies."""
         return self.slot.board.stopping
+
+    @property
+    def shared(self) -> bool:
+        """Somebody outside this server accepts from the same sockets: their queue is not this server's to empty."""
+        return self.slot.board.shared
 
     def ready(self) -> None:
         """Start-up is over and connections are accepted."""

@@ -13,9 +13,10 @@ from typing import Any
 from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.settings import Address
 
-__all__ = ["Listener", "activated_descriptors", "open_listeners"]
+__all__ = ["FIRST_ACTIVATED", "Listener", "activated_descriptors", "open_listeners"]
 
-_FIRST_ACTIVATED = 3  # sd_listen_fds(3)
+FIRST_ACTIVATED = 3
+"""The first descriptor of socket activation (sd_listen_fds(3))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Listener:
         text: str = os.fsdecode(name)
         return "unix:" + ("@" + text[1:] if text.startswith("\0") else text)
 
+    def succeed(self) -> Listener:
+        """The same, left by a supervisor that this one succeeds: a Unix socket's file is then this one's to remove."""
+        name = self.socket.getsockname()
+        return Listener(self.socket, True, name if isinstance(name, str) else "")
+
     def close(self) -> None:
         """Close this process's copy."""
         self.socket.close()
@@ -57,7 +63,7 @@ def activated_descriptors(environment: Mapping[str, str], pid: int) -> list[int]
     """The descriptors of socket activation (sd_listen_fds(3)): ``LISTEN_FDS`` from 3 on, if ``LISTEN_PID`` is ours."""
     if environment.get("LISTEN_PID") != str(pid) or not environment.get("LISTEN_FDS", "").isdecimal():
         return []
-    return list(range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + int(environment["LISTEN_FDS"])))
+    return list(range(FIRST_ACTIVATED, FIRST_ACTIVATED + int(environment["LISTEN_FDS"])))
 
 
 def open_listeners(addresses: tuple[Address, ...], backlog: int) -> list[Listener]:
@@ -86,12 +92,13 @@ def open_listeners(addresses: tuple[Address, ...], backlog: int) -> list[Listene
 def _inherit(fd: int) -> Listener:
     try:
         # Family and type are read from the socket: a guess would cost TCP_NODELAY (uvicorn assumes AF_UNIX).
-        opened = socket.socket(fileno=os.dup(fd))
+        opened = socket.socket(fileno=fd)
         if opened.type != socket.SOCK_STREAM or not opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            opened.close()
+            opened.detach()
             raise BootFailure(f"descriptor {fd} is no listening stream socket")
     except OSError as error:
         raise BootFailure(f"descriptor {fd} can't be used: {error.strerror}") from error
+    os.set_inheritable(fd, False)
     _prepare(opened)
     return Listener(opened, inherited=True)
 

@@ -15,15 +15,17 @@ from fastlane.supervisor.channel import Channel, Mailbox
 from fastlane.supervisor.child import STACK_SIGNAL, Inheritance
 from fastlane.supervisor.kernel import adopt_orphans, can_adopt, resident_memory, run_state
 from fastlane.supervisor.listeners import Listener
+from fastlane.supervisor.pid_file import PidFile
 from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Settings
+from fastlane.supervisor.succession import start_successor
+from fastlane.supervisor.systemd import Notifier
 from fastlane.supervisor.template import run_template
 
 __all__ = ["HANDLED", "Died", "Event", "Machine", "Mailed", "Signalled", "System", "TemplateSaid"]
 
 HANDLED = tuple(
-    getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGTTIN", "SIGTTOU", "SIGWINCH")
+    getattr(signal, f"SIG{name}") for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH")
 )
 """The signals that the supervisor acts on, beside SIGCHLD."""
 
@@ -80,14 +82,34 @@ class System(Protocol):
     def run_state(self, pid: int) -> str: ...
     def resident_memory(self, pid: int) -> int: ...
     def stop_listening(self) -> None: ...
+    def shares_sockets(self) -> bool: ...
+    def start_successor(self) -> int | None: ...
+    def tell(self, *assignments: str) -> None: ...
 
 
 class Machine:
-    """The real one. It takes over the signals of the process; `close` gives them back."""
+    """The real one. It takes over the signals of the process; `close` gives them back.
 
-    def __init__(self, listeners: list[Listener], board: Scoreboard) -> None:
+    Args:
+        predecessor: the supervisor that started this one, if one did.
+        notifier: systemd, or nobody.
+        pid_file: promoted when the predecessor is gone, removed at the end.
+    """
+
+    def __init__(
+        self,
+        listeners: list[Listener],
+        board: Scoreboard,
+        predecessor: int | None = None,
+        notifier: Notifier | None = None,
+        pid_file: PidFile | None = None,
+    ) -> None:
         self._listeners = listeners
         self._board = board
+        self._predecessor = predecessor
+        self._successor: int | None = None
+        self._notifier = notifier or Notifier({}, 0)
+        self._pid_file = pid_file
         self._mailbox = Mailbox()
         self._templates: dict[int, _Template] = {}
         self._unreaped: set[int] = set()
@@ -115,7 +137,10 @@ class Machine:
 
         Deaths are looked for first and told last: whatever a process wrote before it died comes before its death.
         """
-        self._poll.poll(max(0.0, seconds) * 1000)
+        self._notifier.keep_alive(self.now())
+        if self._pid_file is not None:
+            self._pid_file.promote()
+        self._poll.poll(max(0.0, min(seconds, self._notifier.watchdog_seconds)) * 1000)
         deaths = self._deaths(workers)
         events: list[Event] = [Signalled(number) for number in self._signals_received()]
         events += [Mailed(message["slot"], message) for message in self._mailbox.received()]
@@ -145,6 +170,8 @@ class Machine:
                 break
             deaths.append(Died(pid, os.waitstatus_to_exitcode(status)))
             self._unreaped.discard(pid)
+            if pid == self._successor:
+                self._successor = None
             for template in self._templates.values():
                 if template.pid == pid:
                     template.is_alive = False  # its number may be somebody else's from now on
@@ -235,6 +262,25 @@ class Machine:
         for listener in self._listeners:
             listener.close()
 
+    def shares_sockets(self) -> bool:
+        """Whether somebody outside this process tree accepts from the listeners, too."""
+        if self._successor is not None:
+            return True
+        if self._predecessor is not None:
+            return _exists(self._predecessor)
+        return any(listener.inherited for listener in self._listeners)
+
+    def start_successor(self) -> int | None:
+        """Start another supervisor beside this one; None as process 1, whose end would end it, too."""
+        if os.getpid() == 1:
+            return None
+        self._successor = start_successor(self._listeners)
+        return self._successor
+
+    def tell(self, *assignments: str) -> None:
+        """Tell systemd."""
+        self._notifier.tell(*assignments)
+
     def close(self) -> None:
         """End all templates, close everything, and restore the signals."""
         for generation in list(self._templates):
@@ -245,8 +291,11 @@ class Machine:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self.stop_listening()
-        for listener in self._listeners:
-            listener.remove()
+        if not self.shares_sockets():
+            for listener in self._listeners:
+                listener.remove()
+        if self._pid_file is not None:
+            self._pid_file.remove()
         self._signals.close()
         self._wakeup.close()
         self._mailbox.close()

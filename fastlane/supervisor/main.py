@@ -10,9 +10,12 @@ from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.kernel import raise_descriptor_limit, set_title
 from fastlane.supervisor.listeners import open_listeners
 from fastlane.supervisor.machine import Machine
+from fastlane.supervisor.pid_file import PidFile
 from fastlane.supervisor.privileges import resolve_account
 from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Settings
+from fastlane.supervisor.succession import inherited_addresses, predecessor_of
+from fastlane.supervisor.systemd import Notifier
 
 __all__ = ["serve"]
 
@@ -21,16 +24,26 @@ logger = logging.getLogger("fastlane.supervisor")
 
 def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
     """See `fastlane.supervisor.run`."""
+    predecessor = predecessor_of(os.environ)
+    inherited = inherited_addresses(os.environ)
+    pid_file = PidFile(settings.pid_file, predecessor) if settings.pid_file is not None else None
     try:
         resolve_account(settings.user, settings.group)
-        listeners = open_listeners(settings.addresses, settings.backlog)
+        if pid_file is not None:
+            pid_file.write()
+        listeners = open_listeners(inherited or settings.addresses, settings.backlog)
     except BootFailure as failure:
         logger.error("%s", failure)
+        if pid_file is not None:
+            pid_file.remove()
         return failure.exit_code
+    if predecessor is not None:
+        listeners = [listener.succeed() for listener in listeners]
     raise_descriptor_limit()
     # Room for the old and the new generation of a reload, several times over: draining workers keep their slots.
     board = Scoreboard(max(64, settings.workers * 8))
-    machine = Machine(listeners, board)
+    notifier = Notifier(os.environ, os.getpid())
+    machine = Machine(listeners, board, predecessor, notifier, pid_file)
     try:
         template = machine.start_template(1, settings)
         # PERF: the template imports the application meanwhile, so that these 10 ms don't count.

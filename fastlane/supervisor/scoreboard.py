@@ -21,7 +21,7 @@ _FRESH = 2_000_000_000
 
 
 class Scoreboard:
-    """``capacity`` slots, and one word for all: whether the whole server is stopping.
+    """``capacity`` slots, and two words for all: whether the server is stopping, and who else holds its sockets.
 
     Make it before forking; every process that inherits it sees the same memory.
     """
@@ -44,6 +44,15 @@ class Scoreboard:
     @stopping.setter
     def stopping(self, value: bool) -> None:
         self.words[0] = value
+
+    @property
+    def shared(self) -> bool:
+        """Somebody outside this process tree holds the listening sockets, too."""
+        return bool(self.words[1])
+
+    @shared.setter
+    def shared(self, value: bool) -> None:
+        self.words[1] = value
 
 
 class Slot:

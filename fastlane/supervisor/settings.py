@@ -16,7 +16,8 @@ class Address:
         host, port: a name or an IP address, and a TCP port; port 0 takes a free one.
         path: a Unix socket; it is removed when the server stops.
         permissions: of the Unix socket, as ``chmod`` takes them.
-        fd: a descriptor that already listens. It is never closed for others: no ``listen(0)``, no ``shutdown()``.
+        fd: a descriptor that already listens; it is taken over. Others may hold the socket, too: no ``listen(0)``, no
+            ``shutdown()``.
     """
 
     host: str | None = None

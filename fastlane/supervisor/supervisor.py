@@ -61,7 +61,10 @@ class Supervisor:
         self._kept = 0
         """How many workers the old generation is to have while a new one comes."""
         self._generations = 0
-        self._was_complete = False
+        self._is_complete = False
+        """All workers of the current generation are ready, and systemd has been told so."""
+        self._heir: int | None = None
+        """The process id of the supervisor that USR2 started."""
         self._system = system
         self._board = board
         self._reread = reread
@@ -121,9 +124,11 @@ class Supervisor:
             self._note_complete(self.serving)
 
     def _note_complete(self, generation: Generation) -> None:
-        if not self._was_complete and len(self.crew.fleet.ready(generation)) >= self.target:
-            self._was_complete = True
-            logger.info("ready, %d worker%s", self.target, "" if self.target == 1 else "s")
+        if not self._is_complete and len(self.crew.fleet.ready(generation)) >= self.target:
+            self._is_complete = True
+            text = f"{self.target} worker{'' if self.target == 1 else 's'}"
+            logger.info("ready, %s", text)
+            self._system.tell("READY=1", f"STATUS=generation {generation.number}, {text}")
 
     # Time
 
@@ -156,6 +161,8 @@ class Supervisor:
             for worker in self.crew.fleet:
                 if worker.pid:
                     self._system.kill(worker.pid, signal.SIGUSR1)
+        elif number == signal.SIGUSR2:
+            self._start_heir()
         elif number == signal.SIGTTIN:
             self._resize(self.target + 1)
         elif number == signal.SIGTTOU:
@@ -167,12 +174,24 @@ class Supervisor:
         logger.info("%d workers instead of %d", target, self.target)
         self.target = target
 
+    def _start_heir(self) -> None:
+        if self._heir is not None:
+            logger.warning("SIGUSR2: there is a new supervisor already (pid %d)", self._heir)
+            return
+        self._heir = self._system.start_successor()
+        if self._heir is None:
+            logger.error("SIGUSR2: not possible as process 1, whose end would end the new supervisor, too")
+        else:
+            logger.info("SIGUSR2: a new supervisor (pid %d) starts beside this one; end one of them", self._heir)
+
     def _stop(self, number: int) -> None:
         bound = self.settings.drain_delay + self.settings.graceful_timeout
         logger.info("%s: stopping, within %g s", signal.Signals(number).name, bound)
         self._ending = 0
         self._end_deadline = self._system.now() + bound + CUT_OFF
+        self._board.shared = self._system.shares_sockets()
         self._board.stopping = True
+        self._system.tell(*([] if self._heir is None else [f"MAINPID={self._heir}"]), "STOPPING=1")
         self._end_templates()
         self._system.stop_listening()
         for worker in self.crew.fleet:
@@ -213,6 +232,8 @@ class Supervisor:
         self.target = settings.workers
         self.crew.forgive()
         self._load(settings)
+        self._is_complete = False
+        self._system.tell("RELOADING=1", f"MONOTONIC_USEC={int(self._system.now() * 1e6)}")
         logger.info("SIGHUP: importing %s, generation %d", settings.name, self._generations)
 
     # Generations
@@ -322,6 +343,10 @@ class Supervisor:
                     text = f"the process that imports it (pid {pid}) ended with {described(status)}"
                     self._generation_failed(generation, f"{generation.settings.name}: {text}", 4)
                 return
+        if pid == self._heir:
+            logger.warning("the new supervisor (pid %d) ended with %s; this one serves on", pid, described(status))
+            self._heir = None
+            return
         worker = self.crew.find(pid, status)
         if worker is not None:
             self._worker_died(worker, status)

@@ -53,12 +53,18 @@ class Served:
     """``fastlane serve`` on a free port, run in ``directory``."""
 
     def __init__(
-        self, directory: Path, *options: str, app: str = PLAIN, environment: dict[str, str] | None = None, **popen
-    ):
+        self,
+        directory: Path,
+        *options: str,
+        app: str = PLAIN,
+        environment: dict[str, str] | None = None,
+        command: list[str] | None = None,
+        **popen,
+    ) -> None:
         self.directory = directory
         self.write(app)
         self.log: list[str] = []
-        command = [sys.executable, "-m", "fastlane", "serve", "service:app", "--no-access-log"]
+        command = [*(command or [sys.executable, "-m", "fastlane"]), "serve", "service:app", "--no-access-log"]
         if not {"--uds", "--fd"} & set(options):
             command += ["--port", "0"]
         self.process = subprocess.Popen(

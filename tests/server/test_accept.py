@@ -13,7 +13,7 @@ import uvloop
 from fastlane.server import accept
 from fastlane.server.accept import BATCH, Acceptor, Gate
 from fastlane.supervisor.listeners import Listener, open_listeners
-from fastlane.supervisor.scoreboard import READY, Scoreboard
+from fastlane.supervisor.scoreboard import DRAINING, READY, Scoreboard
 from fastlane.supervisor.settings import Address
 
 
@@ -77,13 +77,11 @@ async def until(condition):
 
 def test_without_a_scoreboard_there_is_always_room():
     gate = Gate(None)
-    gate.refresh()
     assert gate.room(10_000) == BATCH
 
 
 def test_alone_there_is_always_room():
     gate = Gate(board_with(0).slot(0))
-    gate.refresh()
     assert gate.room(10_000) == BATCH
 
 
@@ -94,7 +92,6 @@ def test_alone_there_is_always_room():
 def test_the_room_is_up_to_the_share_and_a_little_more(counts, mine, room):
     board = board_with(*counts)
     gate = Gate(board.slot(0))
-    gate.refresh()
     assert gate.room(mine) == room
     assert board.slot(0).connections == mine
 
@@ -104,8 +101,6 @@ def test_two_workers_that_follow_the_gate_stay_below_60_percent():
         board = board_with(0, 0)
         gates = [Gate(board.slot(number)) for number in range(2)]
         counts = [0, 0]
-        for gate in gates:
-            gate.refresh()
         while sum(counts) < total:
             # The first is always the faster one.
             for number, gate in enumerate(gates):
@@ -115,6 +110,18 @@ def test_two_workers_that_follow_the_gate_stay_below_60_percent():
                     break
             gates[1].room(counts[1])
         assert max(counts) <= 0.6 * total
+
+
+def test_a_sibling_that_comes_up_is_seen_after_20_milliseconds():
+    board = board_with(0, 0)
+    board.slot(1).state = DRAINING
+    now = [100.0]
+    gate = Gate(board.slot(0), lambda: now[0])
+    assert gate.room(50) == BATCH
+    board.slot(1).state = READY
+    assert gate.room(50) == BATCH
+    now[0] += 0.021
+    assert gate.room(50) < 0
 
 
 # The acceptor
@@ -151,7 +158,6 @@ def test_above_its_share_a_worker_waits_two_milliseconds_and_then_takes_what_is_
 
     async def main():
         gate = Gate(board_with(50, 0).slot(0))
-        gate.refresh()
         open_ones = set(range(50))
         acceptor = Acceptor(loop, listener, lambda: Echo(connections), gate, open_ones)
         pause = acceptor._pause
@@ -180,8 +186,6 @@ def test_a_sibling_that_is_below_its_share_gets_the_connection(loop, listener):
             Acceptor(loop, listener, lambda: Echo(first), gates[0], first),
             Acceptor(loop, other, lambda: Echo(second), gates[1], second),
         ]
-        for gate in gates:
-            gate.refresh()
         for acceptor in acceptors:
             acceptor.start()
         clients = []
@@ -296,15 +300,6 @@ def test_who_is_not_the_last_leaves_the_queue_to_the_others(loop, listener):
 
     loop.run_until_complete(main())
     assert connections == set()
-
-
-def test_an_inherited_listener_keeps_its_backlog(loop, listener):
-    class Inherited(Broken):
-        def listen(self, backlog):
-            raise AssertionError("somebody else listens there, too")
-
-    acceptor = Acceptor(loop, Listener(Inherited(listener), inherited=True), lambda: Echo(set()), Gate(None), set())
-    acceptor.stop(last=True)
 
 
 @pytest.fixture(scope="module")

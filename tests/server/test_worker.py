@@ -513,7 +513,7 @@ def test_alone_it_takes_an_open_socket_or_a_descriptor(config):
                 assert ask(connection).endswith(b"hi")
 
         alone(config(), client, [listening.dup()])
-        alone(config(fd=listening.fileno()), client)
+        alone(config(fd=listening.dup().detach()), client)
 
 
 def test_alone_it_ends_after_so_many_requests(config):

@@ -31,8 +31,12 @@ def test_orphans_are_adopted():
     assert run(code) == "b'adopted'\n"
 
 
-def test_a_child_dies_with_its_parent():
+@pytest.mark.parametrize("drop", ["", "os.setgid(65534); os.setuid(65534)"])
+def test_a_child_dies_with_its_parent_also_after_giving_up_root(drop):
+    if drop and os.getuid():
+        pytest.skip("needs root")
     code = (
+        f"import ctypes\n{drop}\n"
         "reader, writer = os.pipe()\nif os.fork() == 0:\n    parent = os.getpid()\n    if os.fork() == 0:\n"
         "        die_with_parent(parent)\n        os.write(writer, b'alive')\n        time.sleep(60)\n"
         "    time.sleep(0.2)\n    os._exit(0)\nos.close(writer)\nprint(os.read(reader, 9), os.read(reader, 9))"

@@ -135,10 +135,11 @@ def test_an_abstract_socket_has_no_file():
 
 def test_an_inherited_descriptor_is_used_by_its_own_family():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        [listener] = open_listeners((Address(fd=server.fileno()),), 10)
+        fd = server.dup().detach()
+        [listener] = open_listeners((Address(fd=fd),), 10)
         assert listener.inherited
         assert listener.socket.family == socket.AF_INET
-        assert listener.socket.fileno() != server.fileno()
+        assert listener.socket.fileno() == fd
         assert listener.url() == f"http://127.0.0.1:{server.getsockname()[1]}"
         close([listener])
 

@@ -100,7 +100,8 @@ def test_a_template_loads_forks_a_worker_and_ends(make):
     while "in run" not in text:
         text += machine.stack()
     machine.end_template(1)
-    assert collect(machine, Died) == Died(template, -signal.SIGKILL)
+    # Its channel is closed and it is killed: either ends it.
+    assert collect(machine, Died) in (Died(template, -signal.SIGKILL), Died(template, 0))
     machine.kill(pid, signal.SIGTERM)
     # Its loop is Python's sleep: the handler of the time before a server runs, and ends it.
     assert collect(machine, Died) == Died(pid, 0)
@@ -165,3 +166,50 @@ def test_the_supervisor_imports_nothing_but_the_standard_library():
         "print(sorted(top & {'asyncio', 'uvicorn', 'uvloop', 'msgspec', 'click', 'httptools', 'ssl'}))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("predecessor", "inherited", "shares"), [(None, False, False), (None, True, True), (-2, True, False)]
+)
+def test_sockets_are_shared_with_who_left_them_as_long_as_it_lives(monkeypatch, predecessor, inherited, shares):
+    [listener] = open_listeners((Address(host="127.0.0.1"),), 10)
+    monkeypatch.setattr(module, "_exists", lambda pid: pid != -2)
+    machine = Machine([module.Listener(listener.socket, inherited)], Scoreboard(1), predecessor)
+    assert machine.shares_sockets() is shares
+    machine.close()
+
+
+def test_sockets_are_shared_with_a_successor_until_it_ends(make, monkeypatch):
+    machine, _ = make()
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(3600)
+    monkeypatch.setattr(module, "start_successor", lambda listeners: pid)
+    assert machine.start_successor() == pid
+    assert machine.shares_sockets()
+    os.kill(pid, signal.SIGKILL)
+    assert collect(machine, Died) == Died(pid, -signal.SIGKILL)
+    assert not machine.shares_sockets()
+
+
+def test_process_1_has_no_successor(make, monkeypatch):
+    machine, _ = make()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert machine.start_successor() is None
+
+
+def test_systemd_and_the_pid_file_are_kept_up(tmp_path):
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000"}
+        pid_file = module.PidFile(str(tmp_path / "pid"))
+        pid_file.write()
+        machine = Machine([], Scoreboard(1), None, module.Notifier(environment, os.getpid()), pid_file)
+        assert machine.wait(10.0, ()) == []  # no longer than the watchdog allows
+        machine.tell("READY=1")
+        assert receiver.recv(100) == b"WATCHDOG=1"
+        assert receiver.recv(100) == b"READY=1"
+        machine.close()
+    assert not (tmp_path / "pid").exists()

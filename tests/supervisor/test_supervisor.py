@@ -388,6 +388,53 @@ def test_usr1_reaches_the_workers():
     assert world.killed == [(pid, signal.SIGUSR1)]
 
 
+def test_usr2_starts_a_new_supervisor_beside_this_one_once(caplog):
+    world = World()
+    world.boot()
+    world.signal(signal.SIGUSR2)
+    world.successor = 556
+    world.signal(signal.SIGUSR2)
+    assert "there is a new supervisor already (pid 555)" in caplog.text
+    world.shares = True
+    world.signal(signal.SIGTERM)
+    assert world.told[-2:] == ["MAINPID=555", "STOPPING=1"]
+    assert world.board.shared
+
+
+def test_a_new_supervisor_that_dies_leaves_this_one_serving(caplog):
+    world = World()
+    [pid] = world.boot()
+    world.signal(signal.SIGUSR2)
+    world.die(555, status=4)
+    assert "the new supervisor (pid 555) ended with exit code 4" in caplog.text
+    assert world.serving() == [pid]
+    world.signal(signal.SIGUSR2)
+    assert caplog.text.count("starts beside this one") == 2
+
+
+def test_usr2_is_refused_as_process_1(caplog):
+    world = World()
+    world.successor = None
+    world.boot()
+    world.signal(signal.SIGUSR2)
+    assert "not possible as process 1" in caplog.text
+
+
+def test_systemd_hears_of_every_change():
+    world = World()
+    [old] = world.boot()
+    assert world.told == ["READY=1", "STATUS=generation 1, 1 worker"]
+    world.told.clear()
+    world.signal(signal.SIGHUP)
+    assert world.told == ["RELOADING=1", "MONOTONIC_USEC=1000000000"]
+    world.fail_load(2)
+    assert world.told[2:] == ["READY=1", "STATUS=generation 1, 1 worker"]
+    world.told.clear()
+    world.signal(signal.SIGTERM)
+    assert world.told == ["STOPPING=1"]
+    assert world.termed() == [old]
+
+
 # Templates
 
 

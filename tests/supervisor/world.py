@@ -29,6 +29,9 @@ class World:
         self.states: dict[int, str] = {}
         self.memory: dict[int, int] = {}
         self.has_stopped_listening = False
+        self.told: list[str] = []
+        self.shares = False
+        self.successor: int | None = 555
         self._pid = 100
         self.settings = Settings(load="a:load", run="a:run", name="a:app", **settings)
         self.supervisor = Supervisor(self.settings, self, self.board, reread, has_terminal)
@@ -70,6 +73,15 @@ class World:
 
     def stop_listening(self) -> None:
         self.has_stopped_listening = True
+
+    def shares_sockets(self) -> bool:
+        return self.shares
+
+    def start_successor(self) -> int | None:
+        return self.successor
+
+    def tell(self, *assignments: str) -> None:
+        self.told += assignments
 
     # What happens
 
