@@ -98,7 +98,7 @@ def read_signature(function: Callable[..., Any], localns: Mapping[str, object], 
     """The parameters of a function, class, partial or callable object, hints resolved.
 
     Args:
-        localns: the locals of the caller, for names that are no globals of the function.
+        localns: the locals of the caller, for names that are no globals of the function (see ``_Scope``).
         returns: resolve the return annotation too (a class has none).
 
     Raises:
@@ -118,10 +118,7 @@ def read_signature(function: Callable[..., Any], localns: Mapping[str, object], 
         raise place.error(
             f"its signature can't be read: {error}", "write a function with annotated parameters"
         ) from None
-    scope = dict(localns)
-    for parameter in getattr(target, "__type_params__", ()):
-        scope.setdefault(parameter.__name__, parameter)
-    globalns = _globals_of(function, target)
+    scope = _Scope(function, target, localns)
     parameters = []
     for name, raw in signature.parameters.items():
         if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
@@ -131,11 +128,11 @@ def read_signature(function: Callable[..., Any], localns: Mapping[str, object], 
             )
         if raw.annotation is MISSING:
             raise place.error("the parameter has no annotation", f"write `{name}: str`, or whichever type it has", name)
-        annotation = _resolve(raw.annotation, globalns, scope, place, name)
+        annotation = _resolve(raw.annotation, scope, place, name)
         parameters.append(Parameter(name, annotation, raw.default, raw.kind is raw.KEYWORD_ONLY))
     answer = MISSING
     if returns and not isinstance(function, type) and signature.return_annotation is not MISSING:
-        answer = _resolve(signature.return_annotation, globalns, scope, place, None)
+        answer = _resolve(signature.return_annotation, scope, place, None)
     return Signature(place, tuple(parameters), answer)
 
 
@@ -152,27 +149,49 @@ def underlying(function: Any) -> Any:
     return call if inspect.isfunction(call) else function
 
 
-def _globals_of(function: Any, target: Any) -> dict[str, Any]:
-    if isinstance(function, type):
-        # What generates an ``__init__`` (attrs, Struct) does not generate it in the module of its class.
-        return vars(sys.modules[function.__module__])
-    found: dict[str, Any] = getattr(inspect.unwrap(target), "__globals__", {})
-    return found
-
-
 def _place_of(target: Any, function: Any) -> Place:
     code = getattr(inspect.unwrap(target), "__code__", None)
     name = getattr(function, "__qualname__", None) or getattr(target, "__qualname__", None) or repr(function)
     return Place(name, code.co_filename if code else "", code.co_firstlineno if code else 0)
 
 
-def _resolve(
-    raw: Any, globalns: dict[str, Any], localns: dict[str, object], place: Place, parameter: str | None
-) -> Any:
-    # typing resolves hints of whatever has ``__annotations__``. One at a time, so that an error knows its parameter.
-    holder = types.SimpleNamespace(__annotations__={"it": raw})
+class _Scope:
+    """Where a function's annotations find their names.
+
+    The function's own module comes first: the caller's locals may hold another class of the same name. Only for a
+    function that was itself defined inside a function do they come first, as they do for Python.
+    """
+
+    __slots__ = ("_globals", "_locals", "_nested", "_parameters")
+
+    def __init__(self, function: Any, target: Any, localns: Mapping[str, object]) -> None:
+        if isinstance(function, type):
+            # What generates an ``__init__`` (attrs, Struct) does not generate it in the module of its class.
+            self._globals: dict[str, Any] = vars(sys.modules[function.__module__])
+        else:
+            self._globals = getattr(inspect.unwrap(target), "__globals__", {})
+        self._locals = dict(localns)
+        # A module's locals are its globals, and have its name.
+        self._nested = "<locals>" in getattr(target, "__qualname__", "") and "__name__" not in localns
+        self._parameters = {parameter.__name__: parameter for parameter in getattr(target, "__type_params__", ())}
+
+    def resolve(self, raw: Any) -> Any:
+        """The annotation. Raises NameError, and whatever evaluating it raises."""
+        # typing resolves hints of whatever has ``__annotations__``. One at a time, so that an error knows its
+        # parameter.
+        holder = types.SimpleNamespace(__annotations__={"it": raw})
+        if not self._nested:
+            try:
+                return typing.get_type_hints(holder, self._globals, self._parameters, include_extras=True)["it"]
+            except NameError:
+                pass  # it may be one of the locals, which come next
+        scope = {**self._locals, **self._parameters}
+        return typing.get_type_hints(holder, self._globals, scope, include_extras=True)["it"]
+
+
+def _resolve(raw: Any, scope: _Scope, place: Place, parameter: str | None) -> Any:
     try:
-        return typing.get_type_hints(holder, globalns, localns, include_extras=True)["it"]
+        return scope.resolve(raw)
     except NameError as error:
         raise place.error(
             f"the annotation {_text(raw)!r} names something that does not exist: {error}",

@@ -81,6 +81,37 @@ def test_the_callers_locals_resolve_local_names() -> None:
     assert answer(compiled(handler, methods="POST", localns=locals()), body=b'{"n":3}') == b"3"
 
 
+def test_a_name_means_what_it_means_where_the_function_was_written() -> None:
+    class Forward(Struct):
+        other: int
+
+    async def nested(it: Forward) -> int:
+        return it.other
+
+    endpoint = compiled(nested, methods="POST", localns=locals())
+    assert answer(endpoint, body=b'{"other":1}') == b"1"
+
+    class Filter(Struct):
+        other: int
+
+    endpoint = compiled(takes_the_modules_filter, localns=locals())
+    assert answer(endpoint, query="p=3") == b"3"
+
+    def dependency(it: Filter) -> int:
+        return it.other
+
+    async def handler(n: Annotated[int, Depends(dependency, inline=True)]) -> int:
+        return n
+
+    assert answer(compiled(handler, localns=locals()), query="other=4") == b"4"
+    as_of_a_module = {**globals(), "Filter": Filter}
+    assert answer(compiled(takes_the_modules_filter, localns=as_of_a_module), query="p=3") == b"3"
+
+
+async def takes_the_modules_filter(it: Filter) -> int:
+    return it.page
+
+
 def test_an_annotation_that_raises_is_an_error_at_once() -> None:
     async def handler(x: 1 / 0) -> None: ...  # type: ignore[valid-type]
 
