@@ -88,6 +88,8 @@ class App(Router):
         self._asgi_middleware: tuple[tuple[Callable[..., ASGIApplication], dict[str, Any]], ...] = ()
         self._door: ASGIApplication | None = None
         self._claims = Claims()
+        # What a router brought that can't be compiled, while errors are collected: it is reported once.
+        self._left_out: set[tuple[Route | WebSocketRoute | Mount, str]] = set()
         self._validate_responses = False
         self._environment: Environment | None = None
         self._table: RouteTable | None = None
@@ -269,7 +271,8 @@ class App(Router):
 
     def _everything(self) -> Iterator[Route | WebSocketRoute | Mount]:
         for declared, placement in self._walk(self._placement):
-            yield declared.placed(placement)
+            if (declared, placement.prefix) not in self._left_out:
+                yield declared.placed(placement)
 
     def _build_door(self) -> ASGIApplication:
         """The app inside its ASGI middleware, whose instances are made here, once."""
@@ -306,6 +309,12 @@ class App(Router):
         except UnresolvedName:
             pass  # tried again when the app freezes: the name may be defined further down in the module
         self._claims.claim(declared)
+
+    def _withdraw(self, declared: Route | WebSocketRoute | Mount) -> None:
+        self._claims.release(declared)
+
+    def _leave_out(self, declared: Route | WebSocketRoute | Mount, placement: Placement) -> None:
+        self._left_out.add((declared, placement.prefix))
 
     # ASGI
 

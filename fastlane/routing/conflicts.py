@@ -47,6 +47,11 @@ class Claims:
             if mixed:
                 self._mixed.append((method, template, claimant))
 
+    def release(self, claimant: Claimant) -> None:
+        """Give back what this very one has taken."""
+        self._taken = {key: holder for key, holder in self._taken.items() if holder is not claimant}
+        self._mixed = [entry for entry in self._mixed if entry[2] is not claimant]
+
 
 def methods_of(claimant: Claimant) -> tuple[str, ...]:
     if isinstance(claimant, Route):

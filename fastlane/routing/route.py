@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastlane.compiler.mends import foreign_option
@@ -18,7 +19,16 @@ from fastlane.routing.template import PathTemplate, parse_template
 if TYPE_CHECKING:
     from fastlane.routing.router import Router
 
-__all__ = ["Mount", "Placement", "Route", "RouteOptions", "WebSocketRoute", "check_dependencies", "handler_place"]
+__all__ = [
+    "Mount",
+    "Placement",
+    "Route",
+    "RouteOptions",
+    "WebSocketRoute",
+    "check_dependencies",
+    "handler_name",
+    "handler_place",
+]
 
 
 class RouteOptions(TypedDict, total=False):
@@ -96,7 +106,7 @@ class Route:
     max_body: int | Unset | None = UNSET
     strict_content_type: bool | None = None
 
-    @cached_property
+    @functools.cached_property
     def template(self) -> PathTemplate:
         """The parsed path. Raises CompileError."""
         return parse_template(self.path, **handler_place(self.handler))
@@ -138,7 +148,7 @@ class WebSocketRoute:
     name: str
     localns: Mapping[str, object] = field(default_factory=dict, repr=False)
 
-    @cached_property
+    @functools.cached_property
     def template(self) -> PathTemplate:
         """The parsed path. Raises CompileError."""
         return parse_template(self.path, **handler_place(self.handler))
@@ -155,7 +165,7 @@ class Mount:
     application: Callable[..., Awaitable[None]]
     middleware: tuple[Middleware, ...] = ()
 
-    @cached_property
+    @functools.cached_property
     def template(self) -> PathTemplate:
         """The parsed path. Raises CompileError."""
         return parse_template(self.path or "/")
@@ -198,7 +208,7 @@ def build_route(
         path=path,
         methods=unique(cleaned),
         handler=handler,
-        name=options.get("name") or str(getattr(handler, "__name__", "")),
+        name=options.get("name") or handler_name(handler),
         localns=localns,
         status=status,
         produces=options.get("produces"),
@@ -243,11 +253,24 @@ class HandlerPlace(TypedDict):
 
 def handler_place(handler: object) -> HandlerPlace:
     """Name, file and line of a function; what is no plain function has a name alone."""
-    name = getattr(handler, "__qualname__", None) or repr(handler)
-    code = getattr(handler, "__code__", None)
+    function = underlying(handler)
+    name = getattr(function, "__qualname__", None) or repr(handler)
+    code = getattr(function, "__code__", None)
     if code is None:
         return {"handler": name, "file": "", "line": 0}
     return {"handler": name, "file": code.co_filename, "line": code.co_firstlineno}
+
+
+def handler_name(handler: object) -> str:
+    """The default name of a route: that of the function, or of the class where the handler is an object."""
+    return str(getattr(underlying(handler), "__name__", None) or type(handler).__name__)
+
+
+def underlying(handler: object) -> object:
+    """The function inside a partial and inside what ``functools.wraps`` has wrapped."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return inspect.unwrap(handler) if callable(handler) else handler
 
 
 def unique(items: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from fastlane.routing.route import (
     WebSocketRoute,
     build_route,
     check_dependencies,
+    handler_name,
     handler_place,
 )
 from fastlane.routing.template import parse_template
@@ -110,7 +111,7 @@ class Router:
         def decorate(handler: Handler) -> Handler:
             localns = locals_of(sys._getframe(1))
             try:
-                self._add(WebSocketRoute(path, handler, name or str(getattr(handler, "__name__", "")), localns))
+                self._add(WebSocketRoute(path, handler, name or handler_name(handler), localns))
             except CompileError as error:
                 if not is_collected(error):
                     raise
@@ -138,13 +139,8 @@ class Router:
             raise CompileError("include: the router would contain itself", mend="include it once, from outside")
         inclusion = Inclusion(self, router, check_prefix(prefix), tuple(tags))
         self._refuse_when_frozen()
-        for outer in list(self._placements()):
-            for declared, placement in router._walk(inclusion.place(outer)):
-                try:
-                    self._admit(declared, placement)
-                except CompileError as error:
-                    if not is_collected(error):
-                        raise
+        found = [entry for outer in self._placements() for entry in router._walk(inclusion.place(outer))]
+        self._admit(found, collecting=True)
         router._inclusions.append(inclusion)
         self._declared.append(inclusion)
 
@@ -172,15 +168,35 @@ class Router:
         self._refuse_when_frozen()
         # Checked here too, for a router that is not included yet: the error should point to its cause.
         parse_template(self.prefix + declared.path or "/", **handler_place(getattr(declared, "handler", None)))
-        for placement in list(self._placements()):
-            self._admit(declared, placement)
+        self._admit([(declared, placement) for placement in self._placements()])
         self._declared.append(declared)
 
-    def _admit(self, declared: Declared, placement: Placement) -> None:
-        """Show something new to the app that it is placed in, which may refuse it."""
-        placement.routers[0]._receive(declared.placed(placement))
+    def _admit(self, found: list[tuple[Declared, Placement]], *, collecting: bool = False) -> None:
+        """Show what is new to the apps that it is placed in. When one of them refuses a part, none keeps any of it.
+
+        ``collecting``: where errors are collected, go on without the part.
+        """
+        admitted: list[tuple[Router, Declared]] = []
+        for declared, placement in found:
+            app, placed = placement.routers[0], declared.placed(placement)
+            try:
+                app._receive(placed)
+            except CompileError as error:
+                if collecting and is_collected(error):
+                    app._leave_out(declared, placement)
+                    continue
+                for other, taken in admitted:
+                    other._withdraw(taken)
+                raise
+            admitted.append((app, placed))
 
     def _receive(self, declared: Declared) -> None:
+        raise NotImplementedError  # pragma: no cover - placements begin with an App
+
+    def _withdraw(self, declared: Declared) -> None:
+        raise NotImplementedError  # pragma: no cover - placements begin with an App
+
+    def _leave_out(self, declared: Declared, placement: Placement) -> None:
         raise NotImplementedError  # pragma: no cover - placements begin with an App
 
     def _is_frozen(self) -> bool:

@@ -74,6 +74,22 @@ def test_a_refused_route_is_not_there() -> None:
     assert [route.handler for route in app.routes] == [first]
 
 
+def test_of_a_router_that_is_refused_nothing_is_kept() -> None:
+    app = App()
+    app.get("/posts/b")(first)
+    router = Router("/posts")
+    router.get("/a")(second)
+    router.get("/{x}.json")(one)
+    router.get("/b")(second)
+
+    with pytest.raises(CompileError):
+        app.include(router)
+
+    app.get("/posts/a")(first)
+    app.get("/posts/v{y}")(two)
+    assert [route.path for route in app.routes] == ["/posts/b", "/posts/a", "/posts/v{y}"]
+
+
 def test_overlapping_mixed_segments_can_not_be_told_apart() -> None:
     app = App()
     app.get("/{x}.json")(one)

@@ -1,3 +1,4 @@
+import functools
 from typing import Any
 
 import pytest
@@ -88,6 +89,37 @@ def test_tags_dependencies_and_middleware_add_up_from_the_outside_in() -> None:
     assert order == ["app m", "router m", "late m", "route m", "app", "router", "route"]
     assert app.routes[0].tags == ("included", "r", "own")
     assert app.routes[0].summary == "Ping"
+
+
+def test_methods_partials_and_objects_are_handlers() -> None:
+    class Counter:
+        async def show(self, id: int) -> int:
+            return id
+
+        async def __call__(self, q: str) -> str:
+            return q
+
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    counter = Counter()
+    app = App()
+    app.get("/{id}")(counter.show)
+    app.get("/call/")(counter)
+    app.get("/add/")(functools.partial(add, b=2))
+
+    with TestClient(app) as client:
+        assert client.get("/3").json() == 3
+        assert client.get("/call/?q=x").text == "x"
+        assert client.get("/add/?a=1").json() == 3
+    assert [route.name for route in app.routes] == ["show", "Counter", "add"]
+
+
+def test_an_error_of_a_partial_points_to_its_function() -> None:
+    with pytest.raises(CompileError) as caught:
+        App().get("/", status=99)(functools.partial(ping))
+
+    assert (caught.value.handler, caught.value.line) == ("ping", ping.__code__.co_firstlineno)
 
 
 def test_every_method_has_a_decorator() -> None:
