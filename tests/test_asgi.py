@@ -7,7 +7,6 @@ import pytest
 from msgspec import Struct
 
 from fastlane import App, Request, Response, StreamingResponse, WebSocket
-from fastlane.asgi import ScopeConnection, ScopeHead, route_path
 
 Messages = list[dict[str, Any]]
 
@@ -196,55 +195,11 @@ def test_reset_content_says_that_its_length_is_zero() -> None:
     assert (sent[0]["status"], sent[0]["headers"]) == (205, [(b"content-length", b"0")])
 
 
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        ({}, b"/a%2Fb"),
-        ({"raw_path": None}, b"/a/b"),
-        ({"root_path": "/api", "raw_path": b"/api/a%2Fb"}, b"/a%2Fb"),
-        ({"root_path": "/api/", "raw_path": b"/%61pi/a"}, b"/a"),
-        ({"root_path": "/api", "raw_path": b"/api"}, b"/"),
-        ({"root_path": "/api", "raw_path": b"/other/a"}, b"/other/a"),
-        ({"root_path": "/api", "raw_path": b"/apis"}, b"/apis"),
-        ({"root_path": "/a/b", "raw_path": b"/a/b/c/"}, b"/c/"),
-        ({"raw_path": b""}, b"/"),
-        ({"root_path": "/x", "raw_path": b""}, b"/"),
-        ({"raw_path": None, "path": "/é ?"}, b"/%C3%A9%20%3F"),
-    ],
-)
-def test_the_path_is_that_below_the_root_still_encoded(more: Any, expected: bytes) -> None:
-    assert route_path({"type": "http", "path": "/a/b", "raw_path": b"/a%2Fb", **more}) == expected
-
-
 def test_a_server_without_raw_path_is_served() -> None:
     connection = scope("GET", "/items/é")
     del connection["raw_path"]
 
     assert exchange(shop(), connection)[0][1]["body"] == "é".encode()
-
-
-def test_the_head_answers_one_all_or_none() -> None:
-    head = ScopeHead(scope(headers=((b"a", b"1"), (b"b", b"2"), (b"a", b"3"))))
-
-    assert head.header(b"b") == b"2"
-    assert head.header(b"c") is None
-    assert head.header_values(b"a") == [b"1", b"3"]
-    assert head.header_list() == [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
-    with pytest.raises(ValueError, match="more than once"):
-        head.header(b"a")
-
-
-def test_the_connection_tolerates_what_is_missing() -> None:
-    async def receive() -> dict[str, Any]:
-        raise AssertionError
-
-    bare = ScopeConnection({"type": "http"}, receive)
-    full = ScopeConnection({"client": ["::1", 5], "server": ["/run/x.sock", None], "scheme": "https"}, receive)
-
-    assert (bare.client, bare.server, bare.scheme, bare.root_path) == (None, None, "http", "")
-    assert (full.client, full.server, full.scheme) == (("::1", 5), ("/run/x.sock", None), "https")
-    head = ScopeHead(scope())
-    assert (full.client_of(head), full.scheme_of(head)) == (("::1", 5), "https")
 
 
 def test_a_handler_can_learn_that_the_client_went_away() -> None:
