@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
-from uvicorn.server import ServerState
 
-from fastlane import App, Cookie, Header, Request
-from fastlane.server.config import LaneConfig
-from fastlane.server.protocol import LaneProtocol
+from fastlane import App, Cookie, Depends, Header, Request
+from tests.server.lane import Connection
 
 HOST = b"\r\nHost: example.org"
 
@@ -95,36 +93,6 @@ ENDS = [
 ]
 
 
-class Transport:
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed
-        self.written += data
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def can_write_eof(self) -> bool:
-        return False
-
-    def get_extra_info(self, key: str) -> Any:
-        return None
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def loop():
     loop = asyncio.new_event_loop()
@@ -136,20 +104,13 @@ def converse(loop: asyncio.AbstractEventLoop, pieces: list[bytes], remembered_si
     """What a fresh lane answers to these pieces, each sent when nothing more happens."""
 
     async def run() -> tuple[bytes, bool]:
-        app = build()
-        state = ServerState()
-        protocol = LaneProtocol(LaneConfig(app, access_log=False), state, {}, asyncio.get_running_loop())
-        transport = Transport()
-        protocol.connection_made(transport)  # type: ignore[arg-type]
+        connection = Connection(build())
         for piece in pieces:
-            if transport.closed:
-                break
-            protocol.data_received(piece)
-            while state.tasks:
-                await asyncio.sleep(0)
-        closed = transport.closed
-        protocol.connection_lost(None)
-        return transport.written, closed
+            if not connection.transport.closed:
+                await connection.send(piece)
+        closed = connection.transport.closed
+        connection.lose()
+        return connection.transport.written, closed
 
     with patch("fastlane.server.protocol.REMEMBERED_SIZE", remembered_size):
         return loop.run_until_complete(run())
@@ -189,8 +150,6 @@ def test_a_list_that_a_handler_changed_is_built_anew(loop):
 
 
 def test_an_override_leaves_no_remembered_state(loop):
-    from fastlane import Depends
-
     def user() -> str:
         return "real"
 
@@ -201,20 +160,13 @@ def test_an_override_leaves_no_remembered_state(loop):
         return name
 
     async def run() -> bytes:
-        state = ServerState()
-        protocol = LaneProtocol(LaneConfig(app, access_log=False), state, {}, asyncio.get_running_loop())
-        transport = Transport()
-        protocol.connection_made(transport)  # type: ignore[arg-type]
-        state.connections.add(protocol)  # type: ignore[arg-type]
+        connection = Connection(app)
         request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-        protocol.data_received(request)
-        protocol.data_received(request)
+        await connection.send(request, request)
         app.dependency_overrides[user] = lambda: "fake"
-        protocol.data_received(request)
-        while state.tasks:
-            await asyncio.sleep(0)
-        protocol.connection_lost(None)
-        return transport.written
+        await connection.send(request)
+        connection.lose()
+        return connection.transport.written
 
     written = loop.run_until_complete(run())
 
