@@ -8,21 +8,22 @@ body makes it block the loop.
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import functools
 import json
 import re
-import uuid
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_origin
+from typing import Annotated, Any, Final, TypeAlias, get_origin
 
 import msgspec
-from msgspec import Meta, inspect
+from msgspec import inspect
+
+from fastlane.compiler.inspection import ARRAYS, DICTS, SEQUENCES, annotation_of, bounds_of, plain_classes, unwrap
 
 __all__ = ["wrong_values"]
 
-_Path: TypeAlias = "tuple[_Path, str] | None"  # linked, since only the path of a wrong value is ever written
+_Path: TypeAlias = "tuple[_Path, str | int] | None"
+"""Linked, since only the path of a wrong value is ever written; a number is the index of an item."""
+
 _Child: TypeAlias = "tuple[inspect.Type, Any, _Path]"
 
 _MAX_TEXT: Final = 500
@@ -30,36 +31,6 @@ _MAX_TEXT: Final = 500
 
 _AT = re.compile(r"(.*) - at `(?:key` in `)?\$(.*)`\Z", re.DOTALL).fullmatch
 _MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL).fullmatch
-_CONSTRAINTS: Final = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz")
-_DICTS: Final = (inspect.DictType, inspect.FrozenDictType)
-_SEQUENCES: Final = (
-    inspect.CollectionType,
-    inspect.ListType,
-    inspect.SetType,
-    inspect.FrozenSetType,
-    inspect.VarTupleType,
-)
-_ARRAYS: Final = (*_SEQUENCES, inspect.TupleType, inspect.NamedTupleType)
-_GENERICS: Final[dict[type[inspect.Type], Any]] = {inspect.SetType: set, inspect.FrozenSetType: frozenset}
-_PLAIN: Final[dict[type[inspect.Type], Any]] = {
-    inspect.AnyType: Any,
-    inspect.NoneType: None,
-    inspect.BoolType: bool,
-    inspect.IntType: int,
-    inspect.FloatType: float,
-    inspect.StrType: str,
-    inspect.BytesType: bytes,
-    inspect.ByteArrayType: bytearray,
-    inspect.MemoryViewType: memoryview,
-    inspect.DateTimeType: datetime.datetime,
-    inspect.DateType: datetime.date,
-    inspect.TimeType: datetime.time,
-    inspect.TimeDeltaType: datetime.timedelta,
-    inspect.UUIDType: uuid.UUID,
-    inspect.DecimalType: decimal.Decimal,
-    inspect.ExtType: msgspec.msgpack.Ext,
-    inspect.RawType: Any,
-}
 
 
 def wrong_values(
@@ -100,7 +71,7 @@ _cached_type_info = functools.lru_cache(maxsize=1024)(inspect.type_info)
 class _Walk:
     """One examination."""
 
-    __slots__ = ("annotations", "budget", "checks", "errors", "limit", "strict", "truncated", "weight")
+    __slots__ = ("annotations", "budget", "checks", "choices", "errors", "limit", "strict", "truncated", "weight")
 
     def __init__(self, limit: int, budget: int, *, strict: bool) -> None:
         self.limit = limit
@@ -108,7 +79,9 @@ class _Walk:
         self.strict = strict
         self.errors: list[tuple[str, str]] = []
         self.truncated = False
-        self.annotations: dict[int, Any] = {}  # by the id of a node, all of which live as long as the walk
+        # By the id of a node, all of which live as long as the walk.
+        self.annotations: dict[int, tuple[Any, frozenset[type]]] = {}
+        self.choices: dict[int, _Choice] = {}
         self.weight = 0  # members of the containers that were entered
         self.checks = 10 * budget  # members that may be read besides, in C: see ``whole``
 
@@ -134,31 +107,50 @@ class _Walk:
 
     def enter(self, node: inspect.Type, value: Any, path: _Path) -> Iterator[_Child] | None:
         """Looks at one value: notes what is wrong with it, or answers its members."""
-        node = _chosen(node, value)
+        node = self.chosen(unwrap(node), value)
         if isinstance(node, (inspect.AnyType, inspect.RawType)):
             return None
         if isinstance(value, dict):
             self.weight += len(value)
-            if isinstance(node, _DICTS):
+            if isinstance(node, DICTS):
                 return self.dictionary(node, value, path)
             if _is_object(node):
                 return self.object(node, value, path)
         elif isinstance(value, list | tuple):
             self.weight += len(value)
-            if isinstance(node, _SEQUENCES):
+            if isinstance(node, SEQUENCES):
                 return self.sequence(node, value, path)
             if isinstance(node, inspect.TupleType):
                 return self.fixed(node, node.item_types, len(node.item_types), value, path)
             if isinstance(node, inspect.NamedTupleType) or _is_array_struct(node):
                 return self.fixed(node, *_array_fields(node), value, path)
-        self.convert(value, self.annotation(node), path)
+        annotation, plain = self.known(node)
+        if value.__class__ not in plain:
+            self.convert(value, annotation, path)
         return None
 
+    def chosen(self, node: inspect.Type, value: Any) -> inspect.Type:
+        """Of a union the option that a dict or list can be, where there is one; else the type itself."""
+        if not isinstance(node, inspect.UnionType) or not isinstance(value, dict | list | tuple):
+            return node
+        choice = self.choices.get(id(node))
+        if choice is None:
+            choice = self.choices[id(node)] = _Choice(node)
+        return choice.of(value) or node
+
     def annotation(self, node: inspect.Type) -> Any:
-        # PERF: a union with bounds takes 10 µs to build, and may be that of 10,000 items.
+        return self.known(node)[0]
+
+    def known(self, node: inspect.Type) -> tuple[Any, frozenset[type]]:
+        """The annotation of a type, and the classes whose every value it takes.
+
+        PERF: both once for each type. A union with bounds takes 10 µs to build, and msgspec 3 to read; a walk may
+            meet it
+        10,000 times.
+        """
         known = self.annotations.get(id(node))
         if known is None:
-            known = self.annotations[id(node)] = _annotation(node)
+            known = self.annotations[id(node)] = (annotation_of(node), frozenset(plain_classes(node)))
         return known
 
     def convert(self, value: Any, annotation: Any, path: _Path, *, only_here: bool = False) -> None:
@@ -213,7 +205,7 @@ class _Walk:
         self.length(node, value, path)
         key_type = node.key_type
         every = isinstance(key_type, inspect.AnyType)
-        every_text = isinstance(key_type, inspect.StrType) and _meta(key_type) is None
+        every_text = isinstance(key_type, inspect.StrType) and bounds_of(key_type) is None
         keys: Any = dict[self.annotation(key_type), Any]  # type: ignore[misc]
         for key, item in value.items():
             inside = (path, f"[{_key(key)}]")
@@ -226,7 +218,7 @@ class _Walk:
         errors, weight = len(self.errors), self.weight
         self.length(node, value, path)
         for index, item in enumerate(value):
-            yield node.item_type, item, (path, f"[{index}]")
+            yield node.item_type, item, (path, index)
         if isinstance(node, (inspect.SetType, inspect.FrozenSetType)):
             self.whole(node, value, path, errors, weight)
 
@@ -241,7 +233,7 @@ class _Walk:
                 self.tag(node, value, path)
         for index, (item_type, item) in enumerate(zip(types, value, strict=False)):
             if item_type is not None:
-                yield item_type, item, (path, f"[{index}]")
+                yield item_type, item, (path, index)
         self.whole(node, value, path, errors, weight)
 
     def tag(self, node: Any, value: Sequence[Any], path: _Path) -> None:
@@ -251,7 +243,7 @@ class _Walk:
     def length(self, node: Any, value: Any, path: _Path) -> None:
         shortest, longest = node.min_length, node.max_length
         if (shortest is not None and len(value) < shortest) or (longest is not None and len(value) > longest):
-            self.convert(value, Annotated[dict if isinstance(value, dict) else list, _meta(node)], path)
+            self.convert(value, Annotated[dict if isinstance(value, dict) else list, bounds_of(node)], path)
 
     def whole(self, node: inspect.Type, value: Any, path: _Path, errors: int, weight: int) -> None:
         """What only the whole can have wrong: a ``__post_init__``, an attrs validator, items that can't be hashed.
@@ -293,61 +285,43 @@ def _array_fields(node: Any) -> tuple[list[inspect.Type | None], int]:
     return [*tag, *(field.type for field in node.fields)], required[-1] if required else len(tag)
 
 
-def _chosen(node: inspect.Type, value: Any) -> inspect.Type:
-    """The type without metadata, and of a union the one option that a dict or list can be; else the union itself."""
-    while isinstance(node, inspect.Metadata):
-        node = node.type
-    if not isinstance(node, inspect.UnionType) or not isinstance(value, dict | list | tuple):
-        return node
-    options = [_chosen(option, value) for option in node.types]
-    fitting: list[Any]
-    if isinstance(value, dict):
-        fitting = [option for option in options if isinstance(option, _DICTS) or _is_object(option)]
-        tagged = [option for option in fitting if getattr(option, "tag_field", None) in value]
-        named = [option for option in tagged if _same(option.tag, value[option.tag_field])]
-    else:
-        fitting = [option for option in options if isinstance(option, _ARRAYS) or _is_array_struct(option)]
-        tagged = [option for option in fitting if getattr(option, "tag_field", None) is not None]
-        named = [option for option in tagged if value and _same(option.tag, value[0])]
-    if len(named) == 1:
-        return named[0]  # type: ignore[no-any-return]
-    return fitting[0] if len(fitting) == 1 else node
+class _Choice:
+    """A union, sorted by what a value can be."""
+
+    __slots__ = ("array_tags", "arrays", "object_tags", "objects", "tag_field")
+
+    def __init__(self, node: inspect.UnionType) -> None:
+        options: list[Any] = [unwrap(option) for option in node.types]
+        self.objects = [option for option in options if isinstance(option, DICTS) or _is_object(option)]
+        self.arrays = [option for option in options if isinstance(option, ARRAYS) or _is_array_struct(option)]
+        self.object_tags = _by_tag(self.objects)
+        self.array_tags = _by_tag(self.arrays)
+        # msgspec lets the Structs of a union have but one field for their tags.
+        self.tag_field = next((option.tag_field for option in self.objects if _is_tagged(option)), None)
+
+    def of(self, value: Any) -> inspect.Type | None:
+        """The one option that a dict or list can be; None where there is no such one."""
+        if isinstance(value, dict):
+            return _option(self.objects, self.object_tags, value.get(self.tag_field))
+        return _option(self.arrays, self.array_tags, value[0] if value else None)
+
+
+def _option(options: list[Any], tags: dict[tuple[type, Any], Any], tag: Any) -> inspect.Type | None:
+    if isinstance(tag, str | int) and (tag.__class__, tag) in tags:
+        return tags[tag.__class__, tag]  # type: ignore[no-any-return]
+    return options[0] if len(options) == 1 else None
+
+
+def _by_tag(options: list[Any]) -> dict[tuple[type, Any], Any]:
+    return {(option.tag.__class__, option.tag): option for option in options if _is_tagged(option)}
+
+
+def _is_tagged(node: inspect.Type) -> bool:
+    return isinstance(node, inspect.StructType) and node.tag_field is not None
 
 
 def _same(tag: str | int | None, value: Any) -> bool:
     return type(tag) is type(value) and tag == value
-
-
-def _annotation(node: inspect.Type) -> Any:
-    """A type again that msgspec takes, from what it said of one."""
-    while isinstance(node, inspect.Metadata):
-        node = node.type
-    if isinstance(node, inspect.UnionType):
-        return Union[tuple(_annotation(option) for option in node.types)]  # noqa: UP007
-    if isinstance(node, inspect.LiteralType):
-        return Literal[node.values]
-    cls = getattr(node, "cls", None)
-    if cls is not None:
-        return cls
-    plain: Any
-    if isinstance(node, _DICTS):
-        plain = dict[_annotation(node.key_type), _annotation(node.value_type)]  # type: ignore[misc]
-    elif isinstance(node, inspect.TupleType):
-        plain = tuple[tuple(_annotation(item) for item in node.item_types)]  # type: ignore[misc]
-    elif isinstance(node, inspect.VarTupleType):
-        plain = tuple[_annotation(node.item_type), ...]  # type: ignore[misc]
-    elif isinstance(node, _SEQUENCES):
-        generic = _GENERICS.get(type(node), list)
-        plain = generic[_annotation(node.item_type)]
-    else:
-        plain = _PLAIN[type(node)]
-    meta = _meta(node)
-    return plain if meta is None else Annotated[plain, meta]
-
-
-def _meta(node: inspect.Type) -> Meta | None:
-    bounds = {name: bound for name in _CONSTRAINTS if (bound := getattr(node, name, None)) is not None}
-    return Meta(**bounds) if bounds else None
 
 
 def _parted(text: str) -> tuple[str, str]:
@@ -364,7 +338,7 @@ def _written(path: _Path) -> str:
     parts = []
     while path is not None:
         path, part = path
-        parts.append(part)
+        parts.append(part if isinstance(part, str) else f"[{part}]")
     return _clipped("".join(reversed(parts)).removeprefix("."))
 
 

@@ -19,9 +19,10 @@ from typing import Any, Final, TypeAlias, get_origin
 
 from msgspec import NODEFAULT, UNSET, inspect
 
+from fastlane.compiler.inspection import DICTS, unwrap
 from fastlane.compiler.source import Names, SourceWriter, load_function
 
-__all__ = ["Fits", "classes_of", "fits_function", "sufficient_classes", "unwrap"]
+__all__ = ["Fits", "classes_of", "fits_function", "sufficient_classes"]
 
 Fits: TypeAlias = "Callable[[Any], bool]"
 
@@ -85,7 +86,7 @@ def classes_of(node: inspect.Type) -> tuple[type, ...] | None:
         return tuple(dict.fromkeys(type(value) for value in node.values))
     if isinstance(node, inspect.EnumType):
         return (node.cls,)
-    if isinstance(node, inspect.DictType | inspect.FrozenDictType | inspect.TypedDictType):
+    if isinstance(node, (*DICTS, inspect.TypedDictType)):
         return (dict,)
     if isinstance(node, _OBJECTS):
         return (get_origin(node.cls) or node.cls,)
@@ -95,20 +96,13 @@ def classes_of(node: inspect.Type) -> tuple[type, ...] | None:
 _OBJECTS: Final = (inspect.StructType, inspect.DataclassType, inspect.NamedTupleType)
 
 
-def unwrap(node: inspect.Type) -> inspect.Type:
-    """The type without what only a JSON schema wants to know."""
-    while isinstance(node, inspect.Metadata):
-        node = node.type
-    return node
-
-
 def _items(node: inspect.Type) -> list[inspect.Type]:
     """The types of what stands directly inside a value."""
     if isinstance(node, inspect.TupleType):
         return list(node.item_types)
     if type(node) in _ARRAYS:
         return [node.item_type]  # type: ignore[attr-defined]
-    if isinstance(node, inspect.DictType | inspect.FrozenDictType):
+    if isinstance(node, DICTS):
         return [node.value_type]
     if isinstance(node, inspect.UnionType):
         return list(node.types)
@@ -248,7 +242,7 @@ class _Body:
                 self.member(item, f"{variable}[{index}]")
         elif type(node) in _ARRAYS:
             self.each(node.item_type, variable)  # type: ignore[attr-defined]
-        elif isinstance(node, inspect.DictType | inspect.FrozenDictType):
+        elif isinstance(node, DICTS):
             self.each(node.value_type, f"{variable}.values()")
         elif isinstance(node, inspect.TypedDictType):
             keys = self.owner.names.bind("keys", frozenset(field.encode_name for field in node.fields))

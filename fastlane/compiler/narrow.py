@@ -16,7 +16,8 @@ from msgspec import inspect
 
 from fastlane.compiler.annotations import describe
 from fastlane.compiler.examine import wrong_values
-from fastlane.compiler.fitting import Fits, fits_function, sufficient_classes, unwrap
+from fastlane.compiler.fitting import Fits, fits_function, sufficient_classes
+from fastlane.compiler.inspection import unwrap
 from fastlane.errors import FastlaneError, Internal
 
 __all__ = ["Format", "Narrowing", "UnfitResult", "json_format", "msgpack_format", "narrowing_of", "refusal"]
