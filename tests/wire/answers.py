@@ -1,4 +1,4 @@
-"""Responses, read as strictly as RFC 9112 allows a client to be: what a lenient client would forgive fails the test."""
+"""Responses, read as strictly as RFC 9112 lets a client be: what a lenient client would forgive fails the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 __all__ = ["Answer", "Malformed", "read_answers"]
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
-FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?[ \t]*")
+FIELD_LINE = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?[ \t]*"  # noqa: E501
+)
 CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 DATE = re.compile(rb"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3]\d [A-Z][a-z]{2} \d{4} [0-2]\d:[0-5]\d:[0-6]\d GMT")
 
@@ -40,7 +42,9 @@ class Answer:
     @property
     def closes(self) -> bool:
         """It announces that the connection ends (RFC 9112 9.6)."""
-        return any(token.strip().lower() == b"close" for value in self.values(b"connection") for token in value.split(b","))
+        return any(
+            token.strip().lower() == b"close" for value in self.values(b"connection") for token in value.split(b",")
+        )
 
 
 def read_answers(received: bytes, heads: frozenset[int], at_end: bool) -> tuple[list[Answer], bytes]:
@@ -90,9 +94,8 @@ def read_head(head: bytes) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
             raise Malformed(f"{single.decode()} stands {names.count(single)} times")
     if b"content-length" in names and b"transfer-encoding" in names:
         raise Malformed("content-length beside transfer-encoding (RFC 9112 6.2)")
-    if status < 200 or status == 204:
-        if b"content-length" in names or b"transfer-encoding" in names:
-            raise Malformed(f"framing headers on {status} (RFC 9110 8.6, RFC 9112 6.1)")
+    if (status < 200 or status == 204) and (b"content-length" in names or b"transfer-encoding" in names):
+        raise Malformed(f"framing headers on {status} (RFC 9110 8.6, RFC 9112 6.1)")
     if 200 <= status < 500 and b"date" not in names:
         raise Malformed(f"no date on {status} (RFC 9110 6.6.1)")
     for name, value in headers:

@@ -1,6 +1,7 @@
 """The applications behind the wire: they answer with what they saw, and write it down.
 
-Every answer's body is ``METHOD target`` on one line and the request's body after it, so that a table row names it in full.
+Every answer's body is ``METHOD target`` on one line and the request's body after it, so that a table row names it in
+full.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ __all__ = ["Journal", "Seen", "asgi_echo", "echo_body", "native_echo"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-ASGIApp = Callable[[dict[str, Any], Callable[[], Awaitable[dict[str, Any]]], Callable[..., Awaitable[None]]], Awaitable[None]]
+ASGIApp = Callable[
+    [dict[str, Any], Callable[[], Awaitable[dict[str, Any]]], Callable[..., Awaitable[None]]], Awaitable[None]
+]
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ def echo_body(method: str, target: bytes, body: bytes) -> bytes:
 
 
 def asgi_echo(journal: Journal) -> ASGIApp:
-    """A plain ASGI application. It reads the whole body, but on ``/unread…``, and lets the loop turn on ``/slow…`` first."""
+    """A plain ASGI application. It reads the whole body but on ``/unread…``, and lets the loop turn on ``/slow…``."""
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -62,7 +65,9 @@ def asgi_echo(journal: Journal) -> ASGIApp:
             return
         assert scope["type"] == "http", scope["type"]
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        seen = journal.note(scope["client"][1], Seen(scope["method"], target, scope["http_version"], list(scope["headers"])))
+        seen = journal.note(
+            scope["client"][1], Seen(scope["method"], target, scope["http_version"], list(scope["headers"]))
+        )
         body = b""
         if target.startswith(b"/slow"):
             for _ in range(10):

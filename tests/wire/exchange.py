@@ -1,7 +1,7 @@
 """One connection: bytes in, in pieces; answers out, and whether the server kept the connection.
 
-Whether a connection was kept is not guessed from silence: once the expected answers are there, a probe request follows, and
-the server either answers it or has closed. Every exchange therefore ends with the connection's end.
+Whether a connection was kept is not guessed from silence: once the expected answers are there, a probe request follows,
+and the server either answers it or has closed. Every exchange therefore ends with the connection's end.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ class Client:
             except ConnectionError:
                 return False
             if len(pieces) > 1:
-                for _ in range(3):  # turns of the loop that the server shares: it has read this piece before the next is sent
+                for _ in range(
+                    3
+                ):  # turns of the loop that the server shares: it has read this piece before the next is sent
                     await asyncio.sleep(0)
         return True
 
@@ -150,11 +152,14 @@ class Outcome:
         return [answer for answer in self.answers if answer.status >= 200]
 
     def __str__(self) -> str:
-        answers = ", ".join(f"{a.status}{'' if a.framing == 'none' else ' ' + repr(a.body[:100])}" for a in self.answers)
+        answers = ", ".join(
+            f"{a.status}{'' if a.framing == 'none' else ' ' + repr(a.body[:100])}" for a in self.answers
+        )
         seen = ", ".join(repr(s.row()[:100]) + ("" if s.body is not None else " (unfinished)") for s in self.seen)
         return (
             f"answers [{answers}]; {'kept' if self.kept else 'reset' if self.reset else 'closed'}; seen [{seen}]"
-            f"{'; fault: ' + self.fault if self.fault else ''}{'; left over: ' + repr(self.rest[:80]) if self.rest else ''}"
+            f"{'; fault: ' + self.fault if self.fault else ''}"
+            f"{'; left over: ' + repr(self.rest[:80]) if self.rest else ''}"
         )
 
 

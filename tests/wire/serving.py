@@ -1,4 +1,4 @@
-"""A real server on a loopback port, in the loop of the test: the protocol under test, started by uvicorn's own ``Server``."""
+"""A real server on a loopback port, in the test's loop: the protocol under test, started by uvicorn's own ``Server``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 
 import uvicorn
 import uvloop
+
 from fastlane.server.limits import Limits
 from fastlane.server.protocol import LaneProtocol
 
 __all__ = ["LOOPS", "run", "serve"]
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
 
 
 def run(main: Any, loop: str = "uvloop") -> Any:
@@ -33,7 +37,13 @@ async def serve(app: Any, limits: Limits | None = None, **options: Any) -> Async
         limits: instead of the defaults.
         **options: of ``uvicorn.Config``.
     """
-    options = {"lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False, "ws": "none"} | options
+    options = {
+        "lifespan": "off",
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": False,
+        "ws": "none",
+    } | options
     config = uvicorn.Config(app, http=LaneProtocol, **options)
     if limits is not None:
         config.limits = limits  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from .exchange import Outcome, exchange
 __all__ = ["DELIVERIES", "Case", "Wanted", "either", "play", "refused", "served", "spoiled", "verdict"]
 
 DELIVERIES = ("whole", "byte by byte", "behind another")
-"""In one segment; each byte in a segment of its own (large ones in pieces of 1,021); in one segment after a good request."""
+"""In one segment; each byte in a segment of its own (large ones in pieces of 1,021); in one segment after a good one."""
 
 BEFORE = b"GET /before HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -55,8 +55,8 @@ def served(name: str, sent: bytes, *saw: bytes, kept: bool | None = True, heads:
 
 
 def refused(name: str, sent: bytes, *statuses: int, after: Sequence[bytes] = (), heads: Sequence[int] = ()) -> Case:
-    """The last request is answered with one of these statuses (400 when none is named) and never reaches the application;
-    the connection is closed. The ones before it (``after``) are served."""
+    """The last request is answered with one of these statuses (400 when none is named) and never reaches the
+    application; the connection is closed. The ones before it (``after``) are served."""
     wanted = Wanted((frozenset({200}),) * len(after) + (frozenset(statuses or {400}),), False, tuple(after))
     return Case(name, sent, (wanted,), frozenset(heads))
 
@@ -122,7 +122,9 @@ def verdict(case: Case, delivery: str, outcome: Outcome) -> str | None:
     answered = [answer for answer in finals if answer.status == 200]
     if len(answered) == len(whole):
         for index, (answer, seen) in enumerate(zip(answered, whole, strict=True)):
-            expected = b"" if index in case.heads else b"%b %b\n%b" % (seen.method.encode(), seen.target, seen.body or b"")
+            expected = (
+                b"" if index in case.heads else b"%b %b\n%b" % (seen.method.encode(), seen.target, seen.body or b"")
+            )
             if answer.body != expected:
                 return f"answer {index} is not for request {index}: {outcome}"
     reasons = [mismatch(wanted, outcome) for wanted in case.wanted]

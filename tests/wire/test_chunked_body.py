@@ -36,7 +36,11 @@ SIZES = [
     good("none", b"0\r\n\r\n", b""),
     good("a lower-case size", b"a\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
     good("an upper-case size", b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
-    good("two digits of mixed case", b"1a\r\n" + b"x" * 26 + b"\r\n1B\r\n" + b"y" * 27 + b"\r\n0\r\n\r\n", b"x" * 26 + b"y" * 27),
+    good(
+        "two digits of mixed case",
+        b"1a\r\n" + b"x" * 26 + b"\r\n1B\r\n" + b"y" * 27 + b"\r\n0\r\n\r\n",
+        b"x" * 26 + b"y" * 27,
+    ),
     good("zeros before the size", b"0005\r\nhello\r\n0\r\n\r\n"),
     good("zeros before the last size", b"5\r\nhello\r\n000\r\n\r\n"),
     odd("fifteen zeros before the size", b"0" * 15 + b"5\r\nhello\r\n0\r\n\r\n"),
@@ -48,7 +52,12 @@ SIZES = [
     good("300 KB in chunks of 1,000", (b"3e8\r\n" + b"x" * 1000 + b"\r\n") * 300 + b"0\r\n\r\n", b"x" * 300_000),
     good("2,000 chunks of one byte", b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n", b"x" * 2000),
     served("two requests", post(b"5\r\nhello\r\n0\r\n\r\n") * 2, b"POST / hello", b"POST / hello"),
-    served("a request behind it", post(b"5\r\nhello\r\n0\r\n\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / hello", b"GET /next"),
+    served(
+        "a request behind it",
+        post(b"5\r\nhello\r\n0\r\n\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / hello",
+        b"GET /next",
+    ),
 ]
 
 BAD_SIZES = [
@@ -85,7 +94,9 @@ BAD_SIZES = [
     bad("seventeen f", b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
     bad("a hundred digits", b"5" * 100 + b"\r\nhello\r\n0\r\n\r\n"),
     bad("ten thousand digits", b"5" * 10_000 + b"\r\nhello\r\n0\r\n\r\n"),
-    either("a space behind (RFC 9112 7.1.1 knows none)", post(b"5 \r\nhello\r\n0\r\n\r\n"), good("", b""), spoiled("", b"")),
+    either(
+        "a space behind (RFC 9112 7.1.1 knows none)", post(b"5 \r\nhello\r\n0\r\n\r\n"), good("", b""), spoiled("", b"")
+    ),
     either("a tab behind", post(b"5\t\r\nhello\r\n0\r\n\r\n"), good("", b""), spoiled("", b"")),
     bad("a size of 16 KiB of spaces behind", b"5" + b" " * 17_000 + b"\r\nhello\r\n0\r\n\r\n"),
 ]
@@ -154,7 +165,9 @@ EXTENSIONS = [
     bad("100,000 bytes", b"5;" + b"a" * 100_000 + b"\r\nhello\r\n0\r\n\r\n", 400, 413, 431),
     bad("100,000 bytes on the last chunk", b"5\r\nhello\r\n0;" + b"a" * 100_000 + b"\r\n\r\n", 400, 413, 431),
     bad("5,000 bytes in quotes", b'5;a="' + b"a" * 5000 + b'"\r\nhello\r\n0\r\n\r\n', 400, 413, 431),
-    bad("twenty bytes on each of 1,000 chunks", (b"1;" + b"a" * 20 + b"\r\nx\r\n") * 1000 + b"0\r\n\r\n", 400, 413, 431),
+    bad(
+        "twenty bytes on each of 1,000 chunks", (b"1;" + b"a" * 20 + b"\r\nx\r\n") * 1000 + b"0\r\n\r\n", 400, 413, 431
+    ),
     bad("4,000 bytes on each of ten chunks", (b"1;" + b"a" * 4000 + b"\r\nx\r\n") * 10 + b"0\r\n\r\n", 400, 413, 431),
     bad("5,000 names", b"5" + b";a" * 5000 + b"\r\nhello\r\n0\r\n\r\n", 400, 413, 431),
     spoiled("100,000 bytes and no end", post(b"5;" + b"a" * 100_000), 400, 413, 431),
@@ -178,8 +191,17 @@ TRAILERS = [
     trailer("an empty trailer", b"X:\r\n"),
     trailer("a trailer of bytes over 127", b"X: \xff\r\n"),
     trailer("twenty trailers", b"X: y\r\n" * 20),
-    served("a trailer and a request behind it", post(b"5\r\nhello\r\n0\r\nX: y\r\n\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / hello", b"GET /next"),
-    served("an announced trailer", b"POST / HTTP/1.1\r\nHost: a\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n", b"POST / hello"),
+    served(
+        "a trailer and a request behind it",
+        post(b"5\r\nhello\r\n0\r\nX: y\r\n\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / hello",
+        b"GET /next",
+    ),
+    served(
+        "an announced trailer",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",  # noqa: E501
+        b"POST / hello",
+    ),
     forbidden_trailer(b"Content-Length", b"36"),
     forbidden_trailer(b"Transfer-Encoding", b"chunked"),
     forbidden_trailer(b"Host", b"evil"),
@@ -221,12 +243,16 @@ def test_chunked_body(wire: Wire, case: Case, delivery: str) -> None:
     wire.check(CASES, case, delivery)
 
 
-@pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding", "Authorization", "X-Admin", "Cookie", "X-Forwarded-For"])
+@pytest.mark.parametrize(
+    "name", ["Content-Length", "Transfer-Encoding", "Authorization", "X-Admin", "Cookie", "X-Forwarded-For"]
+)
 def test_trailers_never_become_headers(name: str) -> None:
     async def main() -> None:
         journal = Journal()
         async with serve(asgi_echo(journal)) as address:
-            outcome = await exchange(address, journal, [post(b"5\r\nhello\r\n0\r\n" + name.encode() + b": 36\r\n\r\n")], 1)
+            outcome = await exchange(
+                address, journal, [post(b"5\r\nhello\r\n0\r\n" + name.encode() + b": 36\r\n\r\n")], 1
+            )
         for seen in outcome.seen:
             names = {key for key, _ in seen.headers}
             assert names <= {b"host", b"transfer-encoding"}

@@ -59,16 +59,36 @@ TOKENS = [
     closed("close in a second field", b"Connection: keep-alive\r\nConnection: close\r\n"),
     closed("close in the first of two fields", b"Connection: close\r\nConnection: keep-alive\r\n"),
     closed("close among many options", b"Connection: a, b, c, d, e, f, close, g\r\n"),
-    either("close with a parameter", get(b"/", b"Connection: close;x\r\n"), served("", b"", b"GET /", kept=None), refused("", b"")),
-    either("close in quotes", get(b"/", b'Connection: "close"\r\n'), served("", b"", b"GET /", kept=None), refused("", b"")),
+    either(
+        "close with a parameter",
+        get(b"/", b"Connection: close;x\r\n"),
+        served("", b"", b"GET /", kept=None),
+        refused("", b""),
+    ),
+    either(
+        "close in quotes", get(b"/", b'Connection: "close"\r\n'), served("", b"", b"GET /", kept=None), refused("", b"")
+    ),
     served("1.0", get(b"/", version=b"1.0") + SMUGGLED, b"GET /", kept=False),
     served("1.0 and close", get(b"/", b"Connection: close\r\n", b"1.0") + SMUGGLED, b"GET /", kept=False),
-    served("1.0 and keep-alive, close", get(b"/", b"Connection: keep-alive, close\r\n", b"1.0") + SMUGGLED, b"GET /", kept=False),
+    served(
+        "1.0 and keep-alive, close",
+        get(b"/", b"Connection: keep-alive, close\r\n", b"1.0") + SMUGGLED,
+        b"GET /",
+        kept=False,
+    ),
     served("1.0 and another option", get(b"/", b"Connection: X-Foo\r\n", b"1.0") + SMUGGLED, b"GET /", kept=False),
-    served("1.0 and keep-alive (RFC 9112 C.2.2)", get(b"/", b"Connection: keep-alive\r\n", b"1.0"), b"GET /", kept=None),
+    served(
+        "1.0 and keep-alive (RFC 9112 C.2.2)", get(b"/", b"Connection: keep-alive\r\n", b"1.0"), b"GET /", kept=None
+    ),
     served("1.0 and Keep-Alive in capitals", get(b"/", b"Connection: Keep-Alive\r\n", b"1.0"), b"GET /", kept=None),
     served("POST and close", post(b"/", b"hello", b"Connection: close\r\n") + SMUGGLED, b"POST / hello", kept=False),
-    served("HEAD and close", b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + SMUGGLED, b"HEAD /", kept=False, heads=[0]),
+    served(
+        "HEAD and close",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + SMUGGLED,
+        b"HEAD /",
+        kept=False,
+        heads=[0],
+    ),
     served("close, and garbage behind", get(b"/", b"Connection: close\r\n") + GARBAGE, b"GET /", kept=False),
     served("close, and an empty line behind", get(b"/", b"Connection: close\r\n") + b"\r\n", b"GET /", kept=False),
     served("close, and half a request behind", get(b"/", b"Connection: close\r\n") + b"GET / HT", b"GET /", kept=False),
@@ -84,18 +104,65 @@ PIPELINES = [
     served("a thousand", b"".join(get(b"/%d" % i) for i in range(1000)), *(b"GET /%d" % i for i in range(1000))),
     served("an empty line between", get(b"/1") + b"\r\n" + get(b"/2"), b"GET /1", b"GET /2"),
     served("an empty line behind a body", post(b"/1", b"hello") + b"\r\n" + get(b"/2"), b"POST /1 hello", b"GET /2"),
-    served("bodies", post(b"/1", b"a") + post(b"/2", b"bb") + post(b"/3", b"ccc"), b"POST /1 a", b"POST /2 bb", b"POST /3 ccc"),
+    served(
+        "bodies",
+        post(b"/1", b"a") + post(b"/2", b"bb") + post(b"/3", b"ccc"),
+        b"POST /1 a",
+        b"POST /2 bb",
+        b"POST /3 ccc",
+    ),
     served("with and without a body", get(b"/1") + post(b"/2", b"b") + get(b"/3"), b"GET /1", b"POST /2 b", b"GET /3"),
-    served("a body of requests between", get(b"/1") + post(b"/2", SMUGGLED * 3) + get(b"/3"), b"GET /1", b"POST /2 " + SMUGGLED * 3, b"GET /3"),
+    served(
+        "a body of requests between",
+        get(b"/1") + post(b"/2", SMUGGLED * 3) + get(b"/3"),
+        b"GET /1",
+        b"POST /2 " + SMUGGLED * 3,
+        b"GET /3",
+    ),
     served("HEAD between", get(b"/1") + HEAD + get(b"/2"), b"GET /1", b"HEAD /head", b"GET /2", heads=[1]),
     served("HEAD first", HEAD + get(b"/2"), b"HEAD /head", b"GET /2", heads=[0]),
     served("three times HEAD", HEAD * 3, *(b"HEAD /head",) * 3, heads=[0, 1, 2]),
-    served("chunked and lengths", b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n" + post(b"/2", b"b") + get(b"/3"), b"POST /1 hi", b"POST /2 b", b"GET /3"),
-    served("different hosts", b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n", b"GET /1", b"GET /2"),
-    served("slow ones, in order", get(b"/slow1") + get(b"/2") + get(b"/slow3") + get(b"/4"), b"GET /slow1", b"GET /2", b"GET /slow3", b"GET /4"),
-    served("bodies behind slow ones", get(b"/slow1") + post(b"/2", b"x" * 3000) + get(b"/slow3"), b"GET /slow1", b"POST /2 " + b"x" * 3000, b"GET /slow3"),
-    served("large bodies", post(b"/1", b"x" * 100_000) + post(b"/slow2", b"y" * 100_000) + get(b"/3"), b"POST /1 " + b"x" * 100_000, b"POST /slow2 " + b"y" * 100_000, b"GET /3"),
-    served("close in the middle", get(b"/1") + get(b"/2", b"Connection: close\r\n") + SMUGGLED, b"GET /1", b"GET /2", kept=False),
+    served(
+        "chunked and lengths",
+        b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+        + post(b"/2", b"b")
+        + get(b"/3"),
+        b"POST /1 hi",
+        b"POST /2 b",
+        b"GET /3",
+    ),
+    served(
+        "different hosts", b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n", b"GET /1", b"GET /2"
+    ),
+    served(
+        "slow ones, in order",
+        get(b"/slow1") + get(b"/2") + get(b"/slow3") + get(b"/4"),
+        b"GET /slow1",
+        b"GET /2",
+        b"GET /slow3",
+        b"GET /4",
+    ),
+    served(
+        "bodies behind slow ones",
+        get(b"/slow1") + post(b"/2", b"x" * 3000) + get(b"/slow3"),
+        b"GET /slow1",
+        b"POST /2 " + b"x" * 3000,
+        b"GET /slow3",
+    ),
+    served(
+        "large bodies",
+        post(b"/1", b"x" * 100_000) + post(b"/slow2", b"y" * 100_000) + get(b"/3"),
+        b"POST /1 " + b"x" * 100_000,
+        b"POST /slow2 " + b"y" * 100_000,
+        b"GET /3",
+    ),
+    served(
+        "close in the middle",
+        get(b"/1") + get(b"/2", b"Connection: close\r\n") + SMUGGLED,
+        b"GET /1",
+        b"GET /2",
+        kept=False,
+    ),
     served("close on a slow one", get(b"/slow1", b"Connection: close\r\n") + SMUGGLED, b"GET /slow1", kept=False),
     served("1.0 in the middle", get(b"/1") + get(b"/2", version=b"1.0") + SMUGGLED, b"GET /1", b"GET /2", kept=False),
     served("1.0 first", get(b"/1", version=b"1.0") + SMUGGLED, b"GET /1", kept=False),
@@ -105,17 +172,48 @@ ERRORS_BEHIND = [
     refused("garbage", get(b"/1") + GARBAGE, 400, 501, after=[b"GET /1"]),
     refused("garbage behind two", get(b"/1") + get(b"/2") + GARBAGE, 400, 501, after=[b"GET /1", b"GET /2"]),
     refused("garbage behind a slow one", get(b"/slow1") + GARBAGE, 400, 501, after=[b"GET /slow1"]),
-    refused("garbage behind a slow one with a body", post(b"/slow1", b"hello") + GARBAGE, 400, 501, after=[b"POST /slow1 hello"]),
+    refused(
+        "garbage behind a slow one with a body",
+        post(b"/slow1", b"hello") + GARBAGE,
+        400,
+        501,
+        after=[b"POST /slow1 hello"],
+    ),
     refused("garbage behind HEAD", HEAD + GARBAGE, 400, 501, after=[b"HEAD /head"], heads=[0]),
-    refused("garbage behind chunks", b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n" + GARBAGE, 400, 501, after=[b"POST /1 hi"]),
+    refused(
+        "garbage behind chunks",
+        b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n" + GARBAGE,
+        400,
+        501,
+        after=[b"POST /1 hi"],
+    ),
     refused("no Host", get(b"/1") + b"GET /2 HTTP/1.1\r\n\r\n" + SMUGGLED, after=[b"GET /1"]),
     refused("no Host behind a slow one", get(b"/slow1") + b"GET /2 HTTP/1.1\r\n\r\n" + SMUGGLED, after=[b"GET /slow1"]),
     refused("another version", get(b"/1") + get(b"/2", version=b"2.0") + SMUGGLED, 400, 505, after=[b"GET /1"]),
     refused("a line too long", get(b"/1") + get(b"/" + b"x" * 9000) + SMUGGLED, 414, after=[b"GET /1"]),
-    refused("a head too large", get(b"/1") + get(b"/2", b"X: " + b"y" * 40_000 + b"\r\n") + SMUGGLED, 431, after=[b"GET /1"]),
-    refused("two lengths", get(b"/1") + b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\nContent-Length: 0\r\n\r\n" + SMUGGLED, after=[b"GET /1"]),
-    refused("both framings", get(b"/1") + b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, after=[b"GET /1"]),
-    refused("a length too short", post(b"/1", b"hello") + b"world\r\n\r\n" + SMUGGLED, 400, 501, 505, after=[b"POST /1 hello"]),
+    refused(
+        "a head too large", get(b"/1") + get(b"/2", b"X: " + b"y" * 40_000 + b"\r\n") + SMUGGLED, 431, after=[b"GET /1"]
+    ),
+    refused(
+        "two lengths",
+        get(b"/1") + b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
+        after=[b"GET /1"],
+    ),
+    refused(
+        "both framings",
+        get(b"/1")
+        + b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        + SMUGGLED,
+        after=[b"GET /1"],
+    ),
+    refused(
+        "a length too short",
+        post(b"/1", b"hello") + b"world\r\n\r\n" + SMUGGLED,
+        400,
+        501,
+        505,
+        after=[b"POST /1 hello"],
+    ),
     refused("an error, then a good one", GARBAGE + SMUGGLED, 400, 501),
     refused("no Host, then a good one", b"GET / HTTP/1.1\r\n\r\n" + SMUGGLED),
 ]
@@ -123,7 +221,15 @@ ERRORS_BEHIND = [
 UNREAD = [
     served("a body that nobody reads", post(b"/unread", b"hello") + get(b"/2"), b"POST /unread", b"GET /2"),
     served("a body of requests that nobody reads", post(b"/unread", SMUGGLED) + get(b"/2"), b"POST /unread", b"GET /2"),
-    served("chunks that nobody reads", b"POST /unread HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n24\r\n" + SMUGGLED + b"\r\n0\r\n\r\n" + get(b"/2"), b"POST /unread", b"GET /2"),
+    served(
+        "chunks that nobody reads",
+        b"POST /unread HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n24\r\n"
+        + SMUGGLED
+        + b"\r\n0\r\n\r\n"
+        + get(b"/2"),
+        b"POST /unread",
+        b"GET /2",
+    ),
     served("30,000 bytes that nobody reads", post(b"/unread", b"x" * 30_000) + get(b"/2"), b"POST /unread", b"GET /2"),
     either(
         "a megabyte that nobody reads",
@@ -180,8 +286,13 @@ def test_a_client_that_says_it_is_done_gets_its_answers() -> None:
         pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello", id="half-a-body"),
         pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", id="no-body"),
         pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", id="half-a-chunk"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", id="no-last-chunk"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", id="no-end-of-trailers"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", id="no-last-chunk"
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+            id="no-end-of-trailers",
+        ),
     ],
 )
 def test_a_request_that_is_cut_off_is_never_answered_as_if_it_were_whole(sent: bytes) -> None:

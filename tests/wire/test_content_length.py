@@ -35,15 +35,26 @@ GOOD = [
     served("a body that looks chunked", post(b"Content-Length: 5\r\n", b"0\r\n\r\n"), b"POST / 0\r\n\r\n"),
     served("a body of 64 KiB", post(b"Content-Length: 65536\r\n", b"x" * 65536), b"POST / " + b"x" * 65536),
     served("a body of 300,000 bytes", post(b"Content-Length: 300000\r\n", b"x" * 300_000), b"POST / " + b"x" * 300_000),
-    served("a body and a request behind it", post(b"Content-Length: 5\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / hello", b"GET /next"),
+    served(
+        "a body and a request behind it",
+        post(b"Content-Length: 5\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / hello",
+        b"GET /next",
+    ),
     served("a body and a body", post(b"Content-Length: 5\r\n") * 2, b"POST / hello", b"POST / hello"),
     served("PUT", b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"PUT / hello"),
     served("PATCH", b"PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"PATCH / hello"),
     served("DELETE", b"DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"DELETE / hello"),
     served("OPTIONS", b"OPTIONS / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"OPTIONS / hello"),
     served("GET with a body", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"GET / hello"),
-    served("GET with a body that is a request", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\n" + SMUGGLED, b"GET / " + SMUGGLED),
-    served("HEAD with a body", b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"HEAD / hello", heads=[0]),
+    served(
+        "GET with a body that is a request",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\n" + SMUGGLED,
+        b"GET / " + SMUGGLED,
+    ),
+    served(
+        "HEAD with a body", b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", b"HEAD / hello", heads=[0]
+    ),
     served("GET with 0", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", b"GET /"),
     served("1.0", b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello", b"POST / hello", kept=False),
     served("1.0 without one has no body", b"POST / HTTP/1.0\r\n\r\n", b"POST /", kept=False),
@@ -100,7 +111,12 @@ VALUES = [
 ]
 
 TWICE = [
-    either("twice the same (RFC 9110 8.6)", post(b"Content-Length: 5\r\nContent-Length: 5\r\n"), served("", b"", b"POST / hello"), refused("", b"")),
+    either(
+        "twice the same (RFC 9110 8.6)",
+        post(b"Content-Length: 5\r\nContent-Length: 5\r\n"),
+        served("", b"", b"POST / hello"),
+        refused("", b""),
+    ),
     either("a list of the same", post(b"Content-Length: 5, 5\r\n"), served("", b"", b"POST / hello"), refused("", b"")),
     refused("twice, different", post(b"Content-Length: 36\r\nContent-Length: 0\r\n", SMUGGLED)),
     refused("twice, different, the other way round", post(b"Content-Length: 0\r\nContent-Length: 36\r\n", SMUGGLED)),
@@ -109,7 +125,9 @@ TWICE = [
     refused("twice, one empty", post(b"Content-Length: 36\r\nContent-Length:\r\n", SMUGGLED)),
     refused("twice, one broken", post(b"Content-Length: 36\r\nContent-Length: x\r\n", SMUGGLED)),
     refused("twice, the first broken", post(b"Content-Length: x\r\nContent-Length: 36\r\n", SMUGGLED)),
-    refused("twice, one zero-padded and one not the same", post(b"Content-Length: 036\r\nContent-Length: 0\r\n", SMUGGLED)),
+    refused(
+        "twice, one zero-padded and one not the same", post(b"Content-Length: 036\r\nContent-Length: 0\r\n", SMUGGLED)
+    ),
     refused("three times", post(b"Content-Length: 36\r\nContent-Length: 36\r\nContent-Length: 0\r\n", SMUGGLED)),
 ]
 
@@ -117,20 +135,37 @@ BESIDE_CHUNKED = [
     refused("beside chunked", post(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + SMUGGLED)),
     refused("behind chunked", post(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", b"0\r\n\r\n" + SMUGGLED)),
     refused("0 beside chunked", post(b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n")),
-    refused("far from chunked", post(b"Content-Length: 5\r\nX: y\r\nY: z\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n")),
+    refused(
+        "far from chunked", post(b"Content-Length: 5\r\nX: y\r\nY: z\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n")
+    ),
     refused("beside Chunked in capitals", post(b"Content-Length: 5\r\nTRANSFER-ENCODING: CHUNKED\r\n", b"0\r\n\r\n")),
     refused("beside identity", post(b"Content-Length: 5\r\nTransfer-Encoding: identity\r\n"), 400, 501),
     refused("beside gzip", post(b"Content-Length: 5\r\nTransfer-Encoding: gzip\r\n"), 400, 501),
     refused("beside an unknown coding", post(b"Content-Length: 5\r\nTransfer-Encoding: xchunked\r\n"), 400, 501),
     refused("beside an empty coding", post(b"Content-Length: 5\r\nTransfer-Encoding:\r\n"), 400, 501),
     refused("broken, beside chunked", post(b"Content-Length: x\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n")),
-    refused("beside chunked on GET", b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"),
-    refused("beside chunked on HEAD", b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", heads=[0]),
-    refused("beside chunked in 1.0", b"POST / HTTP/1.0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    refused(
+        "beside chunked on GET", b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+    ),
+    refused(
+        "beside chunked on HEAD",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        heads=[0],
+    ),
+    refused(
+        "beside chunked in 1.0", b"POST / HTTP/1.0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
 ]
 
 OVERRUN = [
-    refused("shorter than the body: the rest is garbage", post(b"Content-Length: 5\r\n", b"hello, world\r\n\r\n"), 400, 501, 505, after=[b"POST / hello"]),
+    refused(
+        "shorter than the body: the rest is garbage",
+        post(b"Content-Length: 5\r\n", b"hello, world\r\n\r\n"),
+        400,
+        501,
+        505,
+        after=[b"POST / hello"],
+    ),
     refused("0, and a body", post(b"Content-Length: 0\r\n", b"hello\r\n\r\n"), 400, 501, 505, after=[b"POST /"]),
     refused("none, and a body", post(b"", b"hello\r\n\r\n"), 400, 501, 505, after=[b"POST /"]),
 ]

@@ -15,13 +15,22 @@ from .table import DELIVERIES, Case, either, refused, served
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def head(fields: bytes = b"Content-Length: 5\r\n", expect: bytes = b"100-continue", target: bytes = b"/", version: bytes = b"1.1") -> bytes:
+def head(
+    fields: bytes = b"Content-Length: 5\r\n",
+    expect: bytes = b"100-continue",
+    target: bytes = b"/",
+    version: bytes = b"1.1",
+) -> bytes:
     return b"POST " + target + b" HTTP/" + version + b"\r\nHost: a\r\nExpect: " + expect + b"\r\n" + fields + b"\r\n"
 
 
 CASES = [
     served("the body came with the head", head() + b"hello", b"POST / hello"),
-    served("chunks came with the head", head(b"Transfer-Encoding: chunked\r\n") + b"5\r\nhello\r\n0\r\n\r\n", b"POST / hello"),
+    served(
+        "chunks came with the head",
+        head(b"Transfer-Encoding: chunked\r\n") + b"5\r\nhello\r\n0\r\n\r\n",
+        b"POST / hello",
+    ),
     served("in capitals", head(expect=b"100-CONTINUE") + b"hello", b"POST / hello"),
     served("the field in capitals", head().replace(b"Expect", b"EXPECT") + b"hello", b"POST / hello"),
     served("no body to wait for", b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", b"GET /"),
@@ -29,8 +38,18 @@ CASES = [
     served("two requests", (head() + b"hello") * 2, b"POST / hello", b"POST / hello"),
     served("1.0: ignored", head(version=b"1.0") + b"hello", b"POST / hello", kept=False),
     either("empty", head(expect=b"") + b"hello", served("", b"", b"POST / hello"), refused("", b"", 417)),
-    either("twice in a list", head(expect=b"100-continue, 100-continue") + b"hello", served("", b"", b"POST / hello"), refused("", b"", 417, 400)),
-    either("a parameter", head(expect=b"100-continue;x=y") + b"hello", served("", b"", b"POST / hello"), refused("", b"", 417)),
+    either(
+        "twice in a list",
+        head(expect=b"100-continue, 100-continue") + b"hello",
+        served("", b"", b"POST / hello"),
+        refused("", b"", 417, 400),
+    ),
+    either(
+        "a parameter",
+        head(expect=b"100-continue;x=y") + b"hello",
+        served("", b"", b"POST / hello"),
+        refused("", b"", 417),
+    ),
 ]
 
 

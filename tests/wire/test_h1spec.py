@@ -24,7 +24,9 @@ def test_an_unfinished_request_is_waited_for(door: str, length: int) -> None:
         journal = Journal()
         async with serve(DOORS[door](journal)) as address, Client.open(address) as client:
             await client.send(WHOLE[:length])
-            async with Client.open(address) as other:  # an answer to another connection proves that the server had its turn
+            async with Client.open(
+                address
+            ) as other:  # an answer to another connection proves that the server had its turn
                 await other.send(WHOLE)
                 assert await other.until_answers(1)
             assert client.received == b""
@@ -44,7 +46,10 @@ CASES = [
     refused("brackets in a field's name", b"GET / HTTP/1.1\r\nHost: example.com\r\nX-Invalid[]: test\r\n\r\n"),
     refused("no Host", b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\n"),
     refused("two Hosts", b"GET / HTTP/1.1\r\nHost: example.com\r\nHost: example.org\r\n\r\n"),
-    refused("a hugely negative length", b"GET / HTTP/1.1\r\nHost: example.com\r\nContent-Length: -" + b"9" * 27 + b"\r\n\r\n"),
+    refused(
+        "a hugely negative length",
+        b"GET / HTTP/1.1\r\nHost: example.com\r\nContent-Length: -" + b"9" * 27 + b"\r\n\r\n",
+    ),
     refused("a negative length", b"GET / HTTP/1.1\r\nHost: example.com\r\nContent-Length: -1234\r\n\r\n"),
     refused("a length of letters", b"GET / HTTP/1.1\r\nHost: example.com\r\nContent-Length: abc\r\n\r\n"),
     served("an empty field", b"GET / HTTP/1.1\r\nHost: example.com\r\nX-Empty-Header: \r\n\r\n", b"GET /"),
@@ -52,8 +57,13 @@ CASES = [
     refused("HTTP/9.9", b"GET / HTTP/9.9\r\nHost: example.com\r\n\r\n", 400, 505),
     refused("text before the request", b"Extra lineGET / HTTP/1.1\r\nHost: example.com\r\n\r\n", 400, 501),
     refused("a CR where a line begins", b"GET / HTTP/1.1\r\nHost: example.com\r\n\rSome-Header: Test\r\n\r\n"),
-    served("a POST with a body", b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\nhello", b"POST / hello"),
-    refused("both framings", b"GET / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"),
+    served(
+        "a POST with a body", b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\nhello", b"POST / hello"
+    ),
+    refused(
+        "both framings",
+        b"GET / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+    ),
 ]
 
 

@@ -55,7 +55,10 @@ GOOD = [
     good("Proxy-Connection", b"Proxy-Connection: keep-alive\r\n"),
     good("two Cookies", b"Cookie: a=b\r\nCookie: c=d\r\n"),
     good("Content-Type twice is the application's business", b"Accept: a/b\r\nAccept: c/d\r\n"),
-    good("a browser's", b"User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,*/*;q=0.8\r\nAccept-Encoding: gzip, br\r\nSec-Fetch-Mode: navigate\r\nCookie: a=b; c=\"d\"\r\n"),
+    good(
+        "a browser's",
+        b'User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,*/*;q=0.8\r\nAccept-Encoding: gzip, br\r\nSec-Fetch-Mode: navigate\r\nCookie: a=b; c="d"\r\n',  # noqa: E501
+    ),
 ]
 
 LINE_ENDS = [
@@ -105,7 +108,20 @@ NAMES = [
     ),
     *(
         bad(f"{byte!r} in the name", b"X" + byte + b"Y: z\r\n")
-        for byte in (b"\x00", b"\x01", b"\x08", b"\x0b", b"\x0c", b"\x1f", b"\x7f", b"\x80", b"\xa0", b"\xef", b"\xff", "é".encode())
+        for byte in (
+            b"\x00",
+            b"\x01",
+            b"\x08",
+            b"\x0b",
+            b"\x0c",
+            b"\x1f",
+            b"\x7f",
+            b"\x80",
+            b"\xa0",
+            b"\xef",
+            b"\xff",
+            "é".encode(),
+        )
     ),
     bad("a byte over 127 first", b"\xefX: y\r\n"),
     bad("brackets at the end of the name", b"X-Invalid[]: y\r\n"),

@@ -165,7 +165,10 @@ BAD = [
     refused("missing", b"GET / HTTP/1.1\r\n\r\n"),
     refused("missing among others", b"GET / HTTP/1.1\r\nAccept: */*\r\nX-Host: a\r\n\r\n"),
     refused("missing on HEAD", b"HEAD / HTTP/1.1\r\n\r\n", heads=[0]),
-    refused("missing on POST, its body a request", b"POST / HTTP/1.1\r\nContent-Length: 36\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: ab\r\n\r\n"),
+    refused(
+        "missing on POST, its body a request",
+        b"POST / HTTP/1.1\r\nContent-Length: 36\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: ab\r\n\r\n",
+    ),
     refused("twice the same", b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
     refused("twice, different", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     refused("twice, in different case", b"GET / HTTP/1.1\r\nHost: a\r\nHOST: a\r\n\r\n"),

@@ -35,7 +35,7 @@ def kept_refusal(*statuses: int) -> Case:
 
 
 def method(raw: bytes, *, known: bool) -> Case:
-    """A well-formed method. A known one is served or 405; an unknown one is 501 or 405, and 400 where the parser has a list."""
+    """A well-formed method: a known one is served or 405, an unknown one 501, 405, or 400 where the parser has a list."""
     sent = raw + b" / HTTP/1.1\r\nHost: a\r\n\r\n"
     kept = kept_refusal(405, 501) if known else kept_refusal(400, 405, 501)
     return either(f"method {raw.decode()}", sent, served("", sent, raw + b" /"), kept)
@@ -53,21 +53,57 @@ METHODS = [
     served("PATCH", line(b"PATCH / HTTP/1.1"), b"PATCH /"),
     served("DELETE", line(b"DELETE / HTTP/1.1"), b"DELETE /"),
     served("OPTIONS", line(b"OPTIONS / HTTP/1.1"), b"OPTIONS /"),
-    *(method(raw, known=True) for raw in (b"TRACE", b"PROPFIND", b"MKCOL", b"REPORT", b"PURGE", b"M-SEARCH", b"SUBSCRIBE")),
-    *(method(raw, known=False) for raw in (b"get", b"Get", b"gET", b"FOO", b"BREW", b"GETT", b"GE", b"G", b"XGET", b"GET-", b"QUERY")),
+    *(
+        method(raw, known=True)
+        for raw in (b"TRACE", b"PROPFIND", b"MKCOL", b"REPORT", b"PURGE", b"M-SEARCH", b"SUBSCRIBE")
+    ),
+    *(
+        method(raw, known=False)
+        for raw in (b"get", b"Get", b"gET", b"FOO", b"BREW", b"GETT", b"GE", b"G", b"XGET", b"GET-", b"QUERY")
+    ),
     *(method(raw, known=False) for raw in (b"!", b"#$%&'*+-.^_`|~", b"A" * 64, b"1", b"POST0")),
     refused("a method of 100 bytes", line(b"A" * 100 + b" / HTTP/1.1"), 400, 405, 501),
     refused("a method of 9,000 bytes", line(b"A" * 9000 + b" / HTTP/1.1"), 400, 414, 501),
     refused("CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400, 404, 405, 501),
     refused("CONNECT in origin form", line(b"CONNECT / HTTP/1.1"), 400, 404, 405, 501),
-    refused("CONNECT, then a request for the tunnel", b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", 400, 404, 405, 501),
+    refused(
+        "CONNECT, then a request for the tunnel",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        404,
+        405,
+        501,
+    ),
     refused("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, 405, 501, 505),
     refused("no method", line(b" / HTTP/1.1")),
     refused("a space before the method", line(b" GET / HTTP/1.1")),
     refused("a tab before the method", line(b"\tGET / HTTP/1.1")),
     *(
         refused(f"{byte!r} in the method", line(b"G" + byte + b"T / HTTP/1.1"))
-        for byte in (b"?", b"(", b")", b"<", b">", b"@", b",", b";", b":", b"\\", b'"', b"/", b"[", b"]", b"=", b"{", b"}", b"\x00", b"\x01", b"\x7f", b"\x80", b"\xc3\xa9")
+        for byte in (
+            b"?",
+            b"(",
+            b")",
+            b"<",
+            b">",
+            b"@",
+            b",",
+            b";",
+            b":",
+            b"\\",
+            b'"',
+            b"/",
+            b"[",
+            b"]",
+            b"=",
+            b"{",
+            b"}",
+            b"\x00",
+            b"\x01",
+            b"\x7f",
+            b"\x80",
+            b"\xc3\xa9",
+        )
     ),
     refused("a tab after the method", line(b"GET\t/ HTTP/1.1")),
     refused("two spaces after the method", line(b"GET  / HTTP/1.1")),
@@ -168,16 +204,46 @@ ABSOLUTE = [
     served("absolute form", line(b"GET http://a/x HTTP/1.1"), b"GET /x"),
     served("absolute form with a query", line(b"GET http://a/x?y=z HTTP/1.1"), b"GET /x?y=z"),
     served("absolute form without a path", line(b"GET http://a HTTP/1.1"), b"GET /"),
-    either("absolute form, query without a path", line(b"GET http://a?y=z HTTP/1.1"), served("", b"", b"GET /?y=z"), refused("", b"")),
+    either(
+        "absolute form, query without a path",
+        line(b"GET http://a?y=z HTTP/1.1"),
+        served("", b"", b"GET /?y=z"),
+        refused("", b""),
+    ),
     served("absolute form in capitals (RFC 9110 4.2.3)", line(b"GET HTTP://A/x HTTP/1.1"), b"GET /x"),
     served("absolute form with a port", b"GET http://a:8080/x HTTP/1.1\r\nHost: a:8080\r\n\r\n", b"GET /x"),
     served("absolute form with IPv6", b"GET http://[::1]:8000/x HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n", b"GET /x"),
-    served("absolute form with POST", b"POST http://a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", b"POST /x hi"),
-    either("absolute form, default port in one place", line(b"GET http://a:80/x HTTP/1.1"), served("", b"", b"GET /x"), refused("", b"")),
-    either("absolute form, empty port", line(b"GET http://a:/x HTTP/1.1"), served("", b"", b"GET /x"), refused("", b"")),
-    either("absolute form over https", line(b"GET https://a/x HTTP/1.1"), served("", b"", b"GET /x"), refused("", b"", 400, 421)),
-    either("absolute form of OPTIONS without a path", line(b"OPTIONS http://a HTTP/1.1"), served("", b"", b"OPTIONS *"), served("", b"", b"OPTIONS /"), kept_refusal(200, 204, 400)),
-    either("absolute form in 1.0 without Host", b"GET http://a/x HTTP/1.0\r\n\r\n", served("", b"", b"GET /x", kept=False), refused("", b"")),
+    served(
+        "absolute form with POST", b"POST http://a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", b"POST /x hi"
+    ),
+    either(
+        "absolute form, default port in one place",
+        line(b"GET http://a:80/x HTTP/1.1"),
+        served("", b"", b"GET /x"),
+        refused("", b""),
+    ),
+    either(
+        "absolute form, empty port", line(b"GET http://a:/x HTTP/1.1"), served("", b"", b"GET /x"), refused("", b"")
+    ),
+    either(
+        "absolute form over https",
+        line(b"GET https://a/x HTTP/1.1"),
+        served("", b"", b"GET /x"),
+        refused("", b"", 400, 421),
+    ),
+    either(
+        "absolute form of OPTIONS without a path",
+        line(b"OPTIONS http://a HTTP/1.1"),
+        served("", b"", b"OPTIONS *"),
+        served("", b"", b"OPTIONS /"),
+        kept_refusal(200, 204, 400),
+    ),
+    either(
+        "absolute form in 1.0 without Host",
+        b"GET http://a/x HTTP/1.0\r\n\r\n",
+        served("", b"", b"GET /x", kept=False),
+        refused("", b""),
+    ),
     refused("absolute form and another Host", line(b"GET http://evil/x HTTP/1.1")),
     refused("absolute form and another port", b"GET http://a:81/x HTTP/1.1\r\nHost: a:82\r\n\r\n"),
     refused("absolute form with a port, Host without", b"GET http://a:81/x HTTP/1.1\r\nHost: a\r\n\r\n"),

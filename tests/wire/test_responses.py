@@ -1,4 +1,4 @@
-"""What leaves: framing of every kind of response, whatever an application says (RFC 9110 6.4, 8.6, 15; RFC 9112 6, 9)."""
+"""What leaves: the framing of every response, whatever an application says (RFC 9110 6.4, 8.6, 15; RFC 9112 6)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
+
 from fastlane import App, NotFound, Response, StreamingResponse
 
 from .answers import Answer
@@ -46,22 +47,81 @@ HEAD = request(b"HEAD")
 
 ROWS = [
     Row("a length", [start(content_length="5"), body(b"hello")], 200, b"hello"),
-    Row("a length, in pieces", [start(content_length="5"), body(b"he", True), body(b"ll", True), body(b"o")], 200, b"hello"),
+    Row(
+        "a length, in pieces",
+        [start(content_length="5"), body(b"he", True), body(b"ll", True), body(b"o")],
+        200,
+        b"hello",
+    ),
     Row("a length, then an empty end", [start(content_length="5"), body(b"hello", True), body()], 200, b"hello"),
     Row("a length of 0", [start(content_length="0"), body()], 200),
     Row("no length, one piece", [start(), body(b"hello")], 200, b"hello", "any"),
     Row("no length, nothing", [start(), body()], 200, b"", "any"),
     Row("no length, in pieces", [start(), body(b"he", True), body(b"llo", True), body()], 200, b"hello", "chunked"),
-    Row("no length, empty pieces between", [start(), body(b"", True), body(b"he", True), body(b"", True), body(b"llo")], 200, b"hello", "any"),
+    Row(
+        "no length, empty pieces between",
+        [start(), body(b"", True), body(b"he", True), body(b"", True), body(b"llo")],
+        200,
+        b"hello",
+        "any",
+    ),
     Row("no length to 1.0, in pieces", [start(), body(b"he", True), body(b"llo")], 200, b"hello", "close", True, GET10),
-    Row("no length to 1.0 that would stay", [start(), body(b"he", True), body(b"llo")], 200, b"hello", "close", True, GET10_KEPT),
+    Row(
+        "no length to 1.0 that would stay",
+        [start(), body(b"he", True), body(b"llo")],
+        200,
+        b"hello",
+        "close",
+        True,
+        GET10_KEPT,
+    ),
     Row("a length to 1.0", [start(content_length="5"), body(b"hello")], 200, b"hello", "length", True, GET10),
-    Row("a length to 1.0 that stays", [start(content_length="5"), body(b"hello")], 200, b"hello", "length", None, GET10_KEPT),
-    Row("the application's chunked is ours", [start(transfer_encoding="chunked"), body(b"he", True), body(b"llo")], 200, b"hello", "chunked"),
-    Row("the application's chunked beside a length", [start(transfer_encoding="chunked", content_length="5"), body(b"hello")], 200, b"hello", "any"),
-    Row("the application's chunked to 1.0", [start(transfer_encoding="chunked"), body(b"he", True), body(b"llo")], 200, b"hello", "close", True, GET10),
-    Row("the application's gzip as transfer coding", [start(transfer_encoding="gzip"), body(b"hello")], 200, b"hello", "any"),
-    Row("the application's identity", [start(transfer_encoding="identity", content_length="5"), body(b"hello")], 200, b"hello", "any"),
+    Row(
+        "a length to 1.0 that stays",
+        [start(content_length="5"), body(b"hello")],
+        200,
+        b"hello",
+        "length",
+        None,
+        GET10_KEPT,
+    ),
+    Row(
+        "the application's chunked is ours",
+        [start(transfer_encoding="chunked"), body(b"he", True), body(b"llo")],
+        200,
+        b"hello",
+        "chunked",
+    ),
+    Row(
+        "the application's chunked beside a length",
+        [start(transfer_encoding="chunked", content_length="5"), body(b"hello")],
+        200,
+        b"hello",
+        "any",
+    ),
+    Row(
+        "the application's chunked to 1.0",
+        [start(transfer_encoding="chunked"), body(b"he", True), body(b"llo")],
+        200,
+        b"hello",
+        "close",
+        True,
+        GET10,
+    ),
+    Row(
+        "the application's gzip as transfer coding",
+        [start(transfer_encoding="gzip"), body(b"hello")],
+        200,
+        b"hello",
+        "any",
+    ),
+    Row(
+        "the application's identity",
+        [start(transfer_encoding="identity", content_length="5"), body(b"hello")],
+        200,
+        b"hello",
+        "any",
+    ),
     Row("HEAD keeps the length", [start(content_length="5"), body(b"hello")], 200, b"", "none", False, HEAD),
     Row("HEAD without a body", [start(content_length="5"), body()], 200, b"", "none", False, HEAD),
     Row("HEAD without a length", [start(), body(b"he", True), body(b"llo")], 200, b"", "none", False, HEAD),
@@ -82,18 +142,71 @@ ROWS = [
     Row("500 of the application's own", [start(500, content_length="5"), body(b"sorry")], 500, b"sorry"),
     Row("a status without a phrase", [start(299, content_length="2"), body(b"ok")], 299, b"ok"),
     Row("a status of the 500s without a phrase", [start(599, content_length="2"), body(b"ok")], 599, b"ok"),
-    Row("close in the application's words", [start(content_length="2", connection="close"), body(b"ok")], 200, b"ok", "length", True),
-    Row("Close, in a list", [start(content_length="2", connection="keep-alive, Close"), body(b"ok")], 200, b"ok", "length", True),
-    Row("keep-alive against the client's close", [start(content_length="2", connection="keep-alive"), body(b"ok")], 200, b"ok", "length", True, request(fields=b"Connection: close\r\n")),
+    Row(
+        "close in the application's words",
+        [start(content_length="2", connection="close"), body(b"ok")],
+        200,
+        b"ok",
+        "length",
+        True,
+    ),
+    Row(
+        "Close, in a list",
+        [start(content_length="2", connection="keep-alive, Close"), body(b"ok")],
+        200,
+        b"ok",
+        "length",
+        True,
+    ),
+    Row(
+        "keep-alive against the client's close",
+        [start(content_length="2", connection="keep-alive"), body(b"ok")],
+        200,
+        b"ok",
+        "length",
+        True,
+        request(fields=b"Connection: close\r\n"),
+    ),
     Row("its own Date", [start(content_length="2", date="Sun, 06 Nov 1994 08:49:37 GMT"), body(b"ok")], 200, b"ok"),
-    Row("names in capitals", [{"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"2"), (b"X-Y", b"z")]}, body(b"ok")], 200, b"ok"),
-    Row("headers from an iterator", [{"type": "http.response.start", "status": 200, "headers": iter([(b"content-length", b"2")])}, body(b"ok")], 200, b"ok"),
+    Row(
+        "names in capitals",
+        [
+            {"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"2"), (b"X-Y", b"z")]},
+            body(b"ok"),
+        ],
+        200,
+        b"ok",
+    ),
+    Row(
+        "headers from an iterator",
+        [{"type": "http.response.start", "status": 200, "headers": iter([(b"content-length", b"2")])}, body(b"ok")],
+        200,
+        b"ok",
+    ),
     Row("no headers", [{"type": "http.response.start", "status": 200}, body(b"ok")], 200, b"ok", "any"),
     Row("a body message without a body", [start(content_length="0"), {"type": "http.response.body"}], 200),
-    Row("the same header twice", [{"type": "http.response.start", "status": 200, "headers": [(b"set-cookie", b"a=b"), (b"set-cookie", b"c=d"), (b"content-length", b"2")]}, body(b"ok")], 200, b"ok"),
+    Row(
+        "the same header twice",
+        [
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"set-cookie", b"a=b"), (b"set-cookie", b"c=d"), (b"content-length", b"2")],
+            },
+            body(b"ok"),
+        ],
+        200,
+        b"ok",
+    ),
     Row("bytes over 127 in a value", [start(content_length="2", x_y="\xe9"), body(b"ok")], 200, b"ok"),
     Row("a megabyte", [start(content_length="1000000"), body(b"x" * 1_000_000)], 200, b"x" * 1_000_000),
-    Row("a megabyte in pieces", [start(), *(body(b"x" * 10_000, True) for _ in range(100)), body()], 200, b"x" * 1_000_000, "chunked"),
+    Row(
+        "a megabyte in pieces",
+        [start(), *(body(b"x" * 10_000, True) for _ in range(100)), body()],
+        200,
+        b"x" * 1_000_000,
+        "chunked",
+    ),
 ]
 
 
@@ -150,7 +263,12 @@ def test_head_has_the_length_that_get_has() -> None:
 
 
 def test_an_application_with_its_own_date_or_server_is_not_doubled() -> None:
-    (answer,), _, _ = run(ask(application([start(content_length="0", date="Sun, 06 Nov 1994 08:49:37 GMT", server="mine"), body()]), request()))
+    (answer,), _, _ = run(
+        ask(
+            application([start(content_length="0", date="Sun, 06 Nov 1994 08:49:37 GMT", server="mine"), body()]),
+            request(),
+        )
+    )
     assert len(answer.values(b"date")) == 1
     assert answer.values(b"server") in ([b"mine"], [b"mine", b"uvicorn"], [b"uvicorn", b"mine"])
 
@@ -167,18 +285,49 @@ BROKEN = [
     ("LF in a value", [start(x="y\nset-cookie: smuggled=1", content_length="0"), body()], {500, None}),
     ("CR in a value", [start(x="y\rset-cookie: smuggled=1", content_length="0"), body()], {500, None}),
     ("NUL in a value", [start(x="y\x00smuggled", content_length="0"), body()], {500, None}),
-    ("CR LF in a name", [{"type": "http.response.start", "status": 200, "headers": [(b"x: y\r\nsmuggled", b"z")]}, body()], {500, None}),
-    ("a space in a name", [{"type": "http.response.start", "status": 200, "headers": [(b"smuggled x", b"z")]}, body()], {500, None}),
-    ("a colon in a name", [{"type": "http.response.start", "status": 200, "headers": [(b"smuggled:", b"z")]}, body()], {500, None}),
-    ("an empty name", [{"type": "http.response.start", "status": 200, "headers": [(b"", b"smuggled")]}, body()], {500, None}),
+    (
+        "CR LF in a name",
+        [{"type": "http.response.start", "status": 200, "headers": [(b"x: y\r\nsmuggled", b"z")]}, body()],
+        {500, None},
+    ),
+    (
+        "a space in a name",
+        [{"type": "http.response.start", "status": 200, "headers": [(b"smuggled x", b"z")]}, body()],
+        {500, None},
+    ),
+    (
+        "a colon in a name",
+        [{"type": "http.response.start", "status": 200, "headers": [(b"smuggled:", b"z")]}, body()],
+        {500, None},
+    ),
+    (
+        "an empty name",
+        [{"type": "http.response.start", "status": 200, "headers": [(b"", b"smuggled")]}, body()],
+        {500, None},
+    ),
     ("a length that is none", [start(content_length="five"), body(b"hello")], {500, None}),
     ("a negative length", [start(content_length="-5"), body(b"hello")], {500, None}),
-    ("two lengths", [{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5"), (b"content-length", b"36")]}, body(b"hello")], {200, 500, None}),
+    (
+        "two lengths",
+        [
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", b"5"), (b"content-length", b"36")],
+            },
+            body(b"hello"),
+        ],
+        {200, 500, None},
+    ),
     ("a longer body than its length", [start(content_length="5"), body(b"hello, world")], {200, 500, None}),
     ("a shorter body than its length", [start(content_length="50"), body(b"hello")], {500, None}),
     ("a longer body in pieces", [start(content_length="5"), body(b"hello", True), body(b", world")], {200, 500, None}),
     ("a shorter body in pieces", [start(content_length="50"), body(b"hello", True), body(b"!")], {500, None}),
-    ("it fails within a length", [start(content_length="50"), body(b"hello", True), RuntimeError("the secret")], {None}),
+    (
+        "it fails within a length",
+        [start(content_length="50"), body(b"hello", True), RuntimeError("the secret")],
+        {None},
+    ),
     ("it fails within chunks", [start(), body(b"hello", True), RuntimeError("the secret")], {None}),
     ("it returns within chunks", [start(), body(b"hello", True)], {None}),
     ("a status under 100", [start(99), body()], {500, None}),
@@ -186,11 +335,15 @@ BROKEN = [
     ("an interim status as the answer", [start(100), body()], {500, None}),
     ("101 without an upgrade", [start(101), body()], {500, None}),
 ]
-"""The statuses of a whole answer; None where the connection may end without one. It ends in any case, but never by chunks' end."""
+"""The statuses of a whole answer; None where the connection may end without one, but never with the last chunk."""
 
 
-@pytest.mark.parametrize(("messages", "statuses"), [pytest.param(*row[1:], id=row[0].replace(" ", "-")) for row in BROKEN])
-def test_a_broken_application_ends_the_connection(messages: list[Any], statuses: set[int | None], caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("messages", "statuses"), [pytest.param(*row[1:], id=row[0].replace(" ", "-")) for row in BROKEN]
+)
+def test_a_broken_application_ends_the_connection(
+    messages: list[Any], statuses: set[int | None], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL)
 
     async def main() -> tuple[list[Answer], bytes]:
@@ -200,7 +353,9 @@ def test_a_broken_application_ends_the_connection(messages: list[Any], statuses:
             return list(client.answers()), client.received
 
     answers, received = run(main())
-    assert [answer.status for answer in answers] in [[] if status is None else [status] for status in statuses], received
+    assert [answer.status for answer in answers] in [[] if status is None else [status] for status in statuses], (
+        received
+    )
     assert b"smuggled" not in received
     assert b"secret" not in received
     assert not received.endswith(b"\r\n0\r\n\r\n")
@@ -291,7 +446,9 @@ NATIVE = [
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 @pytest.mark.parametrize(("path", "status", "content", "framing"), NATIVE)
-def test_a_compiled_route(path: str, status: int, content: bytes | None, framing: str, method: bytes, version: bytes) -> None:
+def test_a_compiled_route(
+    path: str, status: int, content: bytes | None, framing: str, method: bytes, version: bytes
+) -> None:
     logging.getLogger("fastlane.error").disabled = True
     try:
         answers, kept, rest = run(ask(native(), request(method, version, target=path.encode())))

@@ -10,6 +10,7 @@ import socket
 from typing import Any
 
 import pytest
+
 from fastlane.server.limits import Limits
 
 from .applications import Journal, Seen

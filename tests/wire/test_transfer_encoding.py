@@ -27,25 +27,75 @@ GOOD = [
     served("no space", post(b"Transfer-Encoding:chunked\r\n"), b"POST / hello"),
     served("spaces around", post(b"Transfer-Encoding:   chunked   \r\n"), b"POST / hello"),
     served("a tab before", post(b"Transfer-Encoding:\tchunked\r\n"), b"POST / hello"),
-    either("a tab behind", post(b"Transfer-Encoding: chunked\t\r\n"), served("", b"", b"POST / hello"), refused("", b"", 400, 501)),
+    either(
+        "a tab behind",
+        post(b"Transfer-Encoding: chunked\t\r\n"),
+        served("", b"", b"POST / hello"),
+        refused("", b"", 400, 501),
+    ),
     served("an empty body", post(b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"), b"POST /"),
-    served("a request behind it", post(b"Transfer-Encoding: chunked\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / hello", b"GET /next"),
+    served(
+        "a request behind it",
+        post(b"Transfer-Encoding: chunked\r\n") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / hello",
+        b"GET /next",
+    ),
     served("PUT", b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO, b"PUT / hello"),
     served("GET", b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO, b"GET / hello"),
     served("DELETE", b"DELETE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO, b"DELETE / hello"),
-    served("HEAD", b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO, b"HEAD / hello", heads=[0]),
+    served(
+        "HEAD", b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO, b"HEAD / hello", heads=[0]
+    ),
     served("TE: trailers beside it", post(b"TE: trailers\r\nTransfer-Encoding: chunked\r\n"), b"POST / hello"),
     served("TE: chunked frames nothing", b"GET / HTTP/1.1\r\nHost: a\r\nTE: chunked\r\n\r\n", b"GET /"),
-    served("X-Transfer-Encoding frames nothing", b"GET / HTTP/1.1\r\nHost: a\r\nX-Transfer-Encoding: chunked\r\n\r\n", b"GET /"),
-    refused("Transfer_Encoding frames nothing, its body is garbage", post(b"Transfer_Encoding: chunked\r\n"), 400, 501, 505, after=[b"POST /"]),
-    refused("Content-Encoding: chunked frames nothing", post(b"Content-Encoding: chunked\r\n"), 400, 501, 505, after=[b"POST /"]),
+    served(
+        "X-Transfer-Encoding frames nothing",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Transfer-Encoding: chunked\r\n\r\n",
+        b"GET /",
+    ),
+    refused(
+        "Transfer_Encoding frames nothing, its body is garbage",
+        post(b"Transfer_Encoding: chunked\r\n"),
+        400,
+        501,
+        505,
+        after=[b"POST /"],
+    ),
+    refused(
+        "Content-Encoding: chunked frames nothing",
+        post(b"Content-Encoding: chunked\r\n"),
+        400,
+        501,
+        505,
+        after=[b"POST /"],
+    ),
 ]
 
 LISTS = [
-    either("an empty element behind (RFC 9110 5.6.1.2)", post(b"Transfer-Encoding: chunked,\r\n"), served("", b"", b"POST / hello"), refused("", b"", 400, 501)),
-    either("an empty element before", post(b"Transfer-Encoding: ,chunked\r\n"), served("", b"", b"POST / hello"), refused("", b"", 400, 501)),
-    either("empty elements around", post(b"Transfer-Encoding: , chunked ,\r\n"), served("", b"", b"POST / hello"), refused("", b"", 400, 501)),
-    either("an empty line of it and another", post(b"Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n"), served("", b"", b"POST / hello"), refused("", b"", 400, 501)),
+    either(
+        "an empty element behind (RFC 9110 5.6.1.2)",
+        post(b"Transfer-Encoding: chunked,\r\n"),
+        served("", b"", b"POST / hello"),
+        refused("", b"", 400, 501),
+    ),
+    either(
+        "an empty element before",
+        post(b"Transfer-Encoding: ,chunked\r\n"),
+        served("", b"", b"POST / hello"),
+        refused("", b"", 400, 501),
+    ),
+    either(
+        "empty elements around",
+        post(b"Transfer-Encoding: , chunked ,\r\n"),
+        served("", b"", b"POST / hello"),
+        refused("", b"", 400, 501),
+    ),
+    either(
+        "an empty line of it and another",
+        post(b"Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n"),
+        served("", b"", b"POST / hello"),
+        refused("", b"", 400, 501),
+    ),
 ]
 
 VALUES = [
@@ -101,13 +151,21 @@ VALUES = [
     bad("a bare CR behind", b" chunked\r"),
     bad("a long list", b" " + b"chunked, " * 100 + b"chunked"),
     refused("twice", post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400, 501),
-    refused("twice, in different case", post(b"Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n"), 400, 501),
+    refused(
+        "twice, in different case", post(b"Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n"), 400, 501
+    ),
     refused("twice, the second unknown", post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: cow\r\n"), 400, 501),
     refused("twice, the first unknown", post(b"Transfer-Encoding: cow\r\nTransfer-Encoding: chunked\r\n"), 400, 501),
-    refused("twice, the second identity", post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), 400, 501),
-    refused("twice, the first identity", post(b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), 400, 501),
+    refused(
+        "twice, the second identity", post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), 400, 501
+    ),
+    refused(
+        "twice, the first identity", post(b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), 400, 501
+    ),
     refused("twice, gzip and chunked", post(b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"), 400, 501),
-    refused("twice, apart", post(b"Transfer-Encoding: chunked\r\nX: y\r\nZ: w\r\nTransfer-Encoding: chunked\r\n"), 400, 501),
+    refused(
+        "twice, apart", post(b"Transfer-Encoding: chunked\r\nX: y\r\nZ: w\r\nTransfer-Encoding: chunked\r\n"), 400, 501
+    ),
     refused("an unknown coding on GET", b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: cow\r\n\r\n", 400, 501),
     refused("identity on GET", b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 400, 501),
     refused("empty on GET", b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", 400, 501),
@@ -132,10 +190,20 @@ NAMES = [
 
 VERSIONS = [
     refused("chunked in 1.0", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + HELLO, 400, 501),
-    refused("chunked in 1.0 with keep-alive", b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, 400, 501),
+    refused(
+        "chunked in 1.0 with keep-alive",
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        400,
+        501,
+    ),
     refused("identity in 1.0", b"POST / HTTP/1.0\r\nTransfer-Encoding: identity\r\n\r\n", 400, 501),
     refused("chunked in 1.0 on GET", b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, 501),
-    refused("chunked named by Connection in 1.0", b"POST / HTTP/1.0\r\nConnection: keep-alive, transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, 501),
+    refused(
+        "chunked named by Connection in 1.0",
+        b"POST / HTTP/1.0\r\nConnection: keep-alive, transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        501,
+    ),
 ]
 
 CASES = GOOD + LISTS + VALUES + NAMES + VERSIONS

@@ -1,4 +1,4 @@
-"""Upgrade: RFC 9110 7.8. Ignored, it must not change where the request ends; honoured, the bytes behind it are WebSocket."""
+"""Upgrade: RFC 9110 7.8. Ignored, it does not change where the request ends; honoured, what follows is WebSocket."""
 
 from __future__ import annotations
 
@@ -17,11 +17,21 @@ NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def get(upgrade: bytes, connection: bytes = b"upgrade", fields: bytes = b"") -> bytes:
-    return b"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + connection + b"\r\nUpgrade: " + upgrade + b"\r\n" + fields + b"\r\n"
+    return (
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: "
+        + connection
+        + b"\r\nUpgrade: "
+        + upgrade
+        + b"\r\n"
+        + fields
+        + b"\r\n"
+    )
 
 
 def post(upgrade: bytes, fields: bytes, body: bytes) -> bytes:
-    return b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: " + upgrade + b"\r\n" + fields + b"\r\n" + body
+    return (
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: " + upgrade + b"\r\n" + fields + b"\r\n" + body
+    )
 
 
 def ignored(name: str, sent: bytes) -> Case:
@@ -49,15 +59,46 @@ CASES = [
     served("with close", get(b"h2c", b"upgrade, close") + SMUGGLED, b"GET /", kept=False),
     served("in 1.0", get(b"h2c").replace(b"1.1", b"1.0") + SMUGGLED, b"GET /", kept=False),
     body_kept("h2c and a body that is a request", post(b"h2c", b"Content-Length: 36\r\n", SMUGGLED), SMUGGLED),
-    body_kept("websocket and a body that is a request", post(b"websocket", b"Content-Length: 36\r\n", SMUGGLED), SMUGGLED),
-    body_kept("an unknown protocol and a body that is a request", post(b"foo", b"Content-Length: 36\r\n", SMUGGLED), SMUGGLED),
-    body_kept("h2c and chunks", post(b"h2c", b"Transfer-Encoding: chunked\r\n", b"24\r\n" + SMUGGLED + b"\r\n0\r\n\r\n"), SMUGGLED),
-    body_kept("Upgrade alone and a body", post(b"h2c", b"Content-Length: 36\r\n", SMUGGLED).replace(b"Connection: upgrade\r\n", b""), SMUGGLED),
-    either("a GET with a body", get(b"h2c", fields=b"Content-Length: 36\r\n") + SMUGGLED, served("", b"", b"GET / " + SMUGGLED), served("", b"", b"GET / " + SMUGGLED, kept=False), refused("", b"")),
-    refused("h2c and both framings", post(b"h2c", b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + SMUGGLED)),
+    body_kept(
+        "websocket and a body that is a request", post(b"websocket", b"Content-Length: 36\r\n", SMUGGLED), SMUGGLED
+    ),
+    body_kept(
+        "an unknown protocol and a body that is a request", post(b"foo", b"Content-Length: 36\r\n", SMUGGLED), SMUGGLED
+    ),
+    body_kept(
+        "h2c and chunks",
+        post(b"h2c", b"Transfer-Encoding: chunked\r\n", b"24\r\n" + SMUGGLED + b"\r\n0\r\n\r\n"),
+        SMUGGLED,
+    ),
+    body_kept(
+        "Upgrade alone and a body",
+        post(b"h2c", b"Content-Length: 36\r\n", SMUGGLED).replace(b"Connection: upgrade\r\n", b""),
+        SMUGGLED,
+    ),
+    either(
+        "a GET with a body",
+        get(b"h2c", fields=b"Content-Length: 36\r\n") + SMUGGLED,
+        served("", b"", b"GET / " + SMUGGLED),
+        served("", b"", b"GET / " + SMUGGLED, kept=False),
+        refused("", b""),
+    ),
+    refused(
+        "h2c and both framings",
+        post(b"h2c", b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + SMUGGLED),
+    ),
     refused("h2c and a broken length", post(b"h2c", b"Content-Length: +36\r\n", SMUGGLED)),
-    refused("websocket without Host", b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + SMUGGLED),
-    refused("the preface of HTTP/2 behind an upgrade", get(b"h2c", b"Upgrade, HTTP2-Settings", H2C) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, 405, 501, 505, after=[b"GET /"]),
+    refused(
+        "websocket without Host", b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + SMUGGLED
+    ),
+    refused(
+        "the preface of HTTP/2 behind an upgrade",
+        get(b"h2c", b"Upgrade, HTTP2-Settings", H2C) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        400,
+        405,
+        501,
+        505,
+        after=[b"GET /"],
+    ),
 ]
 
 
@@ -127,7 +168,9 @@ def test_a_bad_handshake_is_refused(ws: str, old: bytes, new: bytes) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("fields", [b"Content-Length: 36\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "fields", [b"Content-Length: 36\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"], ids=["length", "chunked"]
+)
 def test_a_handshake_with_a_body_is_refused(fields: bytes) -> None:
     async def main() -> None:
         journal = Journal()
