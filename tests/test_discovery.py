@@ -76,10 +76,12 @@ def test_the_attribute_is_app_when_left_out(write: Write) -> None:
     assert load_app("blog") is sys.modules["blog"].app
 
 
-def test_the_working_directory_beats_what_is_installed(write: Write) -> None:
-    write("attr.py", ASGI)
-    assert load_app("attr:app").__module__ == "attr"  # type: ignore[attr-defined]
-    assert sys.path[0] == str(Path.cwd())
+def test_the_working_directory_beats_what_is_installed(write: Write, tmp_path: Path) -> None:
+    write("installed/blog.py", "app = None\n")
+    write("blog.py", ASGI)
+    sys.path.insert(0, str(tmp_path / "installed"))
+    assert callable(load_app("blog:app"))
+    assert sys.path[0] == str(tmp_path)
 
 
 def test_a_dotted_module_and_a_dotted_attribute_are_followed(write: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,21 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 @pytest.fixture
-def fastlane(write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Fastlane:
+def loggers() -> Iterator[None]:
+    """What a command line sets up for its own process must not outlive it in this one."""
+    found = [logging.getLogger(name) for name in ("", "fastlane", "uvicorn")]
+    kept = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in found]
+    yield
+    for logger, handlers, level, propagate in kept:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+@pytest.fixture
+def fastlane(
+    write: Write, loggers: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Fastlane:
     """Runs ``fastlane`` with these arguments, without this machine's variables."""
     for name in ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "FASTLANE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
