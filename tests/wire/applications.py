@@ -90,7 +90,7 @@ def asgi_echo(journal: Journal) -> ASGIApp:
 
 
 def native_echo(journal: Journal) -> App:
-    """The same as compiled routes: suspending on ``/slow…``, with no body of its own on ``/unread…``, else driven by hand."""
+    """The same as compiled routes: suspending on ``/slow…``, with no body on ``/unread…``, else driven by hand."""
     app = App(max_body=None)
 
     def answer(request: Request, body: bytes) -> Response[bytes]:

@@ -1,4 +1,4 @@
-"""A real server on a loopback port, in the test's loop: the protocol under test, started by uvicorn's own ``Server``."""
+"""A real server on a loopback port, in the test's loop: the protocol under test, started by uvicorn's ``Server``."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from .exchange import Outcome, exchange
 __all__ = ["DELIVERIES", "Case", "Wanted", "either", "play", "refused", "served", "spoiled", "verdict"]
 
 DELIVERIES = ("whole", "byte by byte", "behind another")
-"""In one segment; each byte in a segment of its own (large ones in pieces of 1,021); in one segment after a good one."""
+"""In one segment; each byte in a segment of its own (large ones in pieces of 1,021); in a segment after a good one."""
 
 BEFORE = b"GET /before HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -35,7 +35,7 @@ def kept_refusal(*statuses: int) -> Case:
 
 
 def method(raw: bytes, *, known: bool) -> Case:
-    """A well-formed method: a known one is served or 405, an unknown one 501, 405, or 400 where the parser has a list."""
+    """A well-formed method: a known one is served or 405, an unknown one 501, 405, or 400."""
     sent = raw + b" / HTTP/1.1\r\nHost: a\r\n\r\n"
     kept = kept_refusal(405, 501) if known else kept_refusal(400, 405, 501)
     return either(f"method {raw.decode()}", sent, served("", sent, raw + b" /"), kept)
