@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.errors import BadRequest, ContentTooLarge, ExpectationFailed, HTTPError, UnsupportedMediaType
 from fastlane.http.response import Response
 from fastlane.middleware.chain import respond, settle
 
 if TYPE_CHECKING:
-    from fastlane.compiler.endpoint import BodyRule
+    from fastlane.endpoint import BodyRule
     from fastlane.http.request import Head, Request
     from fastlane.routing.table import RouteTable
 

@@ -25,7 +25,7 @@ from fastlane.routing.route import WebSocketRoute
 
 if TYPE_CHECKING:
     from fastlane.app import App
-    from fastlane.compiler.endpoint import Endpoint, Match
+    from fastlane.endpoint import Endpoint, Match
     from fastlane.http.stream import Receive, Scope, Send
     from fastlane.routing.table import RouteTable
 

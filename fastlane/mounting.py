@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastlane.asgi import ScopeConnection, ScopeHead
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.http.request import Request
 from fastlane.http.response import Response
 from fastlane.middleware.chain import wrap_endpoint

@@ -16,7 +16,7 @@ from fastlane.routing.automatic import asgi_endpoint
 from fastlane.routing.route import handler_place
 
 if TYPE_CHECKING:
-    from fastlane.compiler.endpoint import Endpoint
+    from fastlane.endpoint import Endpoint
     from fastlane.http.stream import Message, Receive, Scope, Send
     from fastlane.routing.route import WebSocketRoute
 

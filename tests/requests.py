@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastlane.asgi import ScopeConnection, ScopeHead
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.http.request import Request
 
 __all__ = ["make_request"]

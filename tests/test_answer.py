@@ -5,7 +5,7 @@ import pytest
 
 from fastlane.answer import answer_failure, answer_refusal, body_length, wire_headers
 from fastlane.asgi import ScopeHead
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.errors import BadRequest, ContentTooLarge, NotFound
 from fastlane.http.request import Request
 from fastlane.http.response import Response

@@ -14,7 +14,7 @@ from fastlane.routing.route import handler_place
 
 if TYPE_CHECKING:
     from fastlane.app import App
-    from fastlane.compiler.endpoint import Endpoint
+    from fastlane.endpoint import Endpoint
     from fastlane.routing.route import Route
 
 __all__ = ["command", "load_fastlane_app"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from fastlane.compiler.annotations import UnresolvedName, describe
 from fastlane.compiler.dependencies import read_plan
 from fastlane.compiler.encoder import Encoder, compile_encoder
-from fastlane.compiler.endpoint import BodyRule, Endpoint, Match
 from fastlane.compiler.generate import generate_endpoint
 from fastlane.compiler.plan import Plan
 from fastlane.compiler.singletons import Singletons, open_singletons
 from fastlane.compiler.spec import UNSET, Environment, RouteSpec
 from fastlane.compiler.threads import WorkerThreads
+from fastlane.endpoint import BodyRule, Endpoint, Match
 from fastlane.errors import CompileError
 
 __all__ = [

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Final
 from fastlane.compiler import generators
 from fastlane.compiler.binding import Binder
 from fastlane.compiler.bodies import media_types
-from fastlane.compiler.endpoint import BodyRule, Endpoint
 from fastlane.compiler.examination import Examination
 from fastlane.compiler.plan import (
     Argument,
@@ -43,6 +42,7 @@ from fastlane.compiler.results import check_state, with_background
 from fastlane.compiler.source import Names, SourceWriter, load_function
 from fastlane.compiler.spec import Environment, Unset
 from fastlane.compiler.straighten import as_plain_function
+from fastlane.endpoint import BodyRule, Endpoint
 from fastlane.http.background import BackgroundTasks
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from fastlane.http.query import QueryParams
 from fastlane.http.url import URL
 
 if TYPE_CHECKING:
-    from fastlane.compiler.endpoint import Endpoint
+    from fastlane.endpoint import Endpoint
 
 __all__ = ["Connection", "Head", "Request"]
 

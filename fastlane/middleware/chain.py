@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.errors import CompileError
 from fastlane.http.background import is_async
 from fastlane.http.request import Request
 from fastlane.http.response import Response
 
 if TYPE_CHECKING:
-    from fastlane.compiler.endpoint import Result
+    from fastlane.endpoint import Result
     from fastlane.middleware.failures import FailureHandlers
 
 __all__ = ["CallNext", "Middleware", "check_middleware", "respond", "wrap_endpoint"]

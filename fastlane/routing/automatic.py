@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.errors import BadRequest, HTTPError, MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:

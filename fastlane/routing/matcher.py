@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastlane.compiler.endpoint import Endpoint, Match
+from fastlane.endpoint import Endpoint, Match
 from fastlane.routing.template import PathTemplate, Segment
 
 __all__ = ["Matcher"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastlane.compiler.endpoint import Endpoint, Match
+from fastlane.endpoint import Endpoint, Match
 from fastlane.errors import BadRequest
 from fastlane.routing import automatic
 from fastlane.routing.matcher import Matcher

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastlane.errors import BadRequest, HeadersTooLarge, HTTPError, Unimplemented, URITooLong, VersionNotSupported
 
 if TYPE_CHECKING:
-    from fastlane.compiler.endpoint import Endpoint
+    from fastlane.endpoint import Endpoint
     from fastlane.server.limits import Limits
 
 __all__ = ["INVALID", "LaneHead", "read_head", "refusal_of"]

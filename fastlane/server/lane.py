@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from fastlane.app import App
-    from fastlane.compiler.endpoint import Endpoint
+    from fastlane.endpoint import Endpoint
     from fastlane.http.request import Request
     from fastlane.http.response import Response
     from fastlane.server.head import LaneHead

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from fastlane.compiler.endpoint import Endpoint
+    from fastlane.endpoint import Endpoint
     from fastlane.server.head import LaneHead
 
 __all__ = ["LaneProtocol"]

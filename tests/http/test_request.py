@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.errors import BadRequest, UnsupportedMediaType
 from fastlane.http.request import Request
 from fastlane.http.url import URL

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from fastlane.compiler.endpoint import BodyRule, Endpoint
+from fastlane.endpoint import BodyRule, Endpoint
 from fastlane.errors import CompileError, NotFound
 from fastlane.http.request import Request
 from fastlane.http.response import Response

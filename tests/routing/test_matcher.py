@@ -5,7 +5,7 @@ import traceback
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlane.compiler.endpoint import Endpoint
+from fastlane.endpoint import Endpoint
 from fastlane.routing.matcher import Matcher
 from fastlane.routing.segments import split_path
 from fastlane.routing.template import PathTemplate, parse_template

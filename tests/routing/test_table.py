@@ -1,6 +1,6 @@
 import pytest
 
-from fastlane.compiler.endpoint import Endpoint, Match
+from fastlane.endpoint import Endpoint, Match
 from fastlane.errors import BadRequest, MethodNotAllowed, NotFound
 from fastlane.middleware.failures import FailureHandlers
 from fastlane.routing import automatic
