@@ -31,8 +31,8 @@
         ├── DeadlineExceeded      504 deadline_exceeded
         └── VersionNotSupported   505 version_not_supported
 
-The codes are gRPC's canonical ones, and the transport statuses that they lack. None of the classes inherits from a child of
-``OSError``, so that ``except OSError`` around a database call never catches an answer to a client.
+The codes are gRPC's canonical ones, and the transport statuses that they lack. None of the classes inherits from a
+child of ``OSError``, so that ``except OSError`` around a database call never catches an answer to a client.
 """
 
 from __future__ import annotations
@@ -206,9 +206,7 @@ class _CodedError(HTTPError):
     def __init__(
         self, detail: str = "", *, code: str | None = None, headers: dict[str, str] | None = None, **extensions: object
     ) -> None:
-        super().__init__(
-            self.status_of_class, detail, code=code or self.code_of_class, headers=headers, **extensions
-        )
+        super().__init__(self.status_of_class, detail, code=code or self.code_of_class, headers=headers, **extensions)
 
 
 # The standard library of 3.11 and 3.12 still has the reason phrases of RFC 7231.

@@ -40,14 +40,18 @@ class Path(Marker):
 
 
 class Query(Marker):
-    """A value of the query string, or all of it for a structure. ``Query("from")`` when the name is not the parameter's."""
+    """A value of the query string, or all of it for a structure. ``Query("from")`` when the name is not the
+    parameter's.
+    """
 
     __slots__ = ()
     source: Source = "query"
 
 
 class Header(Marker):
-    """A request header. The default name is the parameter's with ``-`` for ``_``; a list takes one item a header line."""
+    """A request header. The default name is the parameter's with ``-`` for ``_``; a list takes one item a header
+    line.
+    """
 
     __slots__ = ()
     source: Source = "header"

@@ -136,6 +136,8 @@ def _attrs_count(node: inspect.Type) -> int | None:
 def _is_checked(node: inspect.Type) -> bool:
     """Something in values of this type could carry undeclared fields."""
     node = unwrap(node)
+    if classes_of(node) is None:
+        return False
     # A type that stands in itself does so through an object, so that this ends.
     return isinstance(node, _OBJECTS) or _has_keys(node) or any(_is_checked(item) for item in _items(node))
 
@@ -183,8 +185,6 @@ class _Body:
     def check(self, node: inspect.Type, variable: str) -> None:
         """Lines for the value in ``variable``."""
         node = unwrap(node)
-        if classes_of(node) is None:
-            return
         self.count += 1
         if id(node) in self.stack or (self.count > _INLINED and self.stack):
             name = self.owner.function(node)
