@@ -190,8 +190,11 @@ class Cycle:
         if not self.started:
             if kind != "http.response.start":
                 raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{kind}'.")
+            status = message["status"]
+            if status not in STATUS_LINES or status < 200:
+                raise RuntimeError(f"The response's status must be from 200 to 599, got {status!r}.")
             self.started = True
-            self._start(message["status"], list(message.get("headers", ())))
+            self._start(status, list(message.get("headers", ())))
         elif not self.complete:
             if kind != "http.response.body":
                 raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")

@@ -142,7 +142,7 @@ def read_head(raw: bytes, limits: Limits, known_host: bytes | None = None) -> La
         HTTPError: 400, 414, 431, 501 or 505; the connection must close after it, since what follows can't be trusted.
     """
     line_end = raw.find(b"\r\n")
-    if line_end + 2 > limits.request_line:
+    if line_end > limits.request_line:
         raise URITooLong(f"the request line is longer than {limits.request_line} bytes")
     if len(raw) > limits.head_size:
         raise HeadersTooLarge(f"the request head is longer than {limits.head_size} bytes")

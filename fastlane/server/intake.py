@@ -108,8 +108,8 @@ class Intake:
     def _check_partial_head(self, buffer: bytes) -> None:
         """Refuse early what can't become a head any more: a client of HTTP/0.9, for one, will send no more."""
         limits = self._limits
-        line_end = buffer.find(b"\r\n", 0, limits.request_line)
-        if line_end < 0 and len(buffer) > limits.request_line:
+        line_end = buffer.find(b"\r\n", 0, limits.request_line + 2)
+        if line_end < 0 and len(buffer) > limits.request_line + 1:
             raise URITooLong(f"the request line is longer than {limits.request_line} bytes")
         if line_end >= 0 and not buffer[:line_end].endswith((b" HTTP/1.1", b" HTTP/1.0")):
             raise refusal_of(buffer)

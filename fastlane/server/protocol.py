@@ -84,6 +84,7 @@ class LaneProtocol(Reception):
         self._cycle = None
         self._phase = STREAM if has_body else BUSY
         self._continue_owed = has_body and head.expect is not None
+        self._is_awaited = False
         self._body_size = 0
         self._body_limit = None
         error = self._refuse_overload()
@@ -242,6 +243,8 @@ class LaneProtocol(Reception):
             self._stream(head, response)
             return
         try:
+            if status < 200:
+                raise ValueError(f"{status} is no final status")  # RFC 9110 15.2: a client would wait on
             headers = response.wire_headers()  # encodes what middleware or an exception handler has left as an object
             block = header_block(headers)
             body = b"" if head.method == "HEAD" or is_bodiless(status) else response.body
@@ -302,6 +305,7 @@ class LaneProtocol(Reception):
             self._continue_owed = False
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.resume_reading()
+        self._is_awaited = True
         self.arm(self.lane.limits.body_timeout)
 
     def close_after_response(self) -> None:
@@ -323,6 +327,9 @@ class LaneProtocol(Reception):
             return False
         if head.chunked or head.content_length:
             raise BadRequest("a WebSocket handshake has no body")
+        # Names in lower case, as the scope that the WebSocket protocol makes of them must have them.
+        fields = b"".join(b"%b: %b\r\n" % field for field in head.header_list())
+        handshake = b"GET %b HTTP/1.1\r\n%b\r\n" % (head.target.encode("ascii"), fields)
         rest = self._intake.buffer
         self._intake.close()
         self.flush()
@@ -333,6 +340,8 @@ class LaneProtocol(Reception):
             config=self.config, server_state=self.server_state, app_state=self.lane.app_state
         )
         protocol.connection_made(self.transport)
-        protocol.data_received(head.raw + rest)
+        protocol.data_received(handshake)
         self.transport.set_protocol(protocol)
+        if rest and not self.transport.is_closing():
+            protocol.data_received(rest)
         return True

@@ -57,6 +57,7 @@ class Reception(Wire):
         "_half_closed",
         "_head",
         "_intake",
+        "_is_awaited",
         "_keep_alive",
         "_lingering",
         "_parked",
@@ -84,6 +85,7 @@ class Reception(Wire):
         self._body_size = 0
         self._body_limit: int | None = None
         self._continue_owed = False
+        self._is_awaited = False  # the application waits for more of the body
         self._cycle: Cycle | None = None
         self._started_at = 0.0
         # requests answered so far, and what the idle timer has seen of them
@@ -293,6 +295,7 @@ class Reception(Wire):
                 self.answer(self._head, body)  # type: ignore[arg-type]
         elif cycle is not None:
             self.disarm()
+            self._is_awaited = False
             cycle.feed(piece, last=last)
             if len(cycle.body) > READ_AHEAD:
                 self.pause_reading()
@@ -389,9 +392,9 @@ class Reception(Wire):
             self._check_idle()
         elif phase == HEAD:
             self._refuse(RequestTimeout("the request head did not arrive in time"))
-        elif phase in (BODY, STREAM):
+        elif phase == BODY or (phase == STREAM and self._is_awaited):
             self._refuse(RequestTimeout("the request body did not arrive in time"))
-        elif phase != BUSY:
+        elif phase not in (BUSY, STREAM):
             self._close()
 
     def _check_idle(self) -> None:
