@@ -144,6 +144,13 @@ class Lane:
         scheme = values[-1].decode("latin-1") if values else ""
         return scheme if scheme in ("http", "https") else None
 
+    def render(self, status: int, headers: list[tuple[bytes, bytes]], connection: bytes, body: bytes) -> bytes:
+        """A whole response. Raises ValueError for a status that is not final, and for a header that would split it."""
+        if status < 200:
+            raise ValueError(f"{status} is no final status")  # RFC 9110 15.2: a client would wait on
+        fields = header_block(headers)
+        return b"".join((STATUS_LINES[status], self.default_block(headers), fields, connection, b"\r\n", body))
+
     def prefix(self, endpoint: Endpoint) -> bytes:
         """The head of a ``bytes`` result, up to where content-length's digits or the empty line follow."""
         defaults = self.default_block()

@@ -17,7 +17,7 @@ from fastlane.http.response import Response
 from fastlane.server.cycle import Cycle, build_scope
 from fastlane.server.lane import Lane
 from fastlane.server.reception import BODY, BUSY, CLOSED, IDLE, STREAM, Reception
-from fastlane.server.reply import LENGTHS, LENGTHS_COUNT, STATUS_LINES, header_block, is_bodiless
+from fastlane.server.reply import LENGTHS, LENGTHS_COUNT, is_bodiless
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -243,17 +243,14 @@ class LaneProtocol(Reception):
             self._stream(head, response)
             return
         try:
-            if status < 200:
-                raise ValueError(f"{status} is no final status")  # RFC 9110 15.2: a client would wait on
             headers = response.wire_headers()  # encodes what middleware or an exception handler has left as an object
-            block = header_block(headers)
             body = b"" if head.method == "HEAD" or is_bodiless(status) else response.body
+            data = self.lane.render(status, headers, self.connection_field(head, last=True), body)
         except Exception:
             logger.exception("A response can't be sent; a 500 is sent instead.")
             self.answer_fault(head)
             return
-        connection = self.connection_field(head, last=True)
-        self.write(b"".join((STATUS_LINES[status], self.lane.default_block(headers), block, connection, b"\r\n", body)))
+        self.write(data)
         background = response.background
         self.complete(head, status, len(body))
         if background is not None:

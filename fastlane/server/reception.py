@@ -23,7 +23,6 @@ from fastlane.http.problem import problem_response
 from fastlane.server.cycle import READ_AHEAD
 from fastlane.server.intake import Intake
 from fastlane.server.lane import Lane
-from fastlane.server.reply import STATUS_LINES, header_block
 from fastlane.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -352,11 +351,9 @@ class Reception(Wire):
             return
         logger.warning(error.detail)
         response = problem_response(error)
-        headers = response.wire_headers()
         is_head = head.method == "HEAD" if head is not None else self._intake.asks_for_head()
         body = b"" if is_head else response.body
-        block = header_block(headers) + b"connection: close\r\n\r\n"
-        self.write(b"".join((STATUS_LINES[error.status], self.lane.default_block(headers), block, body)))
+        self.write(self.lane.render(error.status, response.wire_headers(), b"connection: close\r\n", body))
         self.server_state.total_requests += 1
         if error.status == 400:
             self._close()

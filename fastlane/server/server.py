@@ -206,9 +206,12 @@ class LaneServer(uvicorn.Server):
             if not is_replaced and context.settings.drain_delay:
                 self._drain_connections()
                 await asyncio.sleep(context.settings.drain_delay)
+        # First, so that what is accepted last is told to close, too.
+        self._drain_connections()
         for acceptor, listener in zip(self._acceptors, self.listeners, strict=True):
             is_shared = listener.inherited if context is None else context.shared
             acceptor.stop(last=not is_replaced and not is_shared)
+        await asyncio.sleep(0)  # connection_made of what was accepted last: only now are they known
         self._drain_connections()
         if is_replaced:
             # A reload goes unnoticed: silent connections may speak once more until their keep-alive time is over.
