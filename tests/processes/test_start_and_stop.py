@@ -36,7 +36,7 @@ def test_requests_in_flight_are_answered_before_it_ends(serve):
     for connection in connections:
         with connection:
             heads.append(connection.makefile("rb").read())
-    assert all(head.startswith(b"HTTP/1.1 200 ") and b"connection: close" in head for head in heads)
+    assert [head for head in heads if not head.startswith(b"HTTP/1.1 200 ") or b"connection: close" not in head] == []
     assert served.wait() == 0
 
 
@@ -94,11 +94,12 @@ def test_an_idle_connection_may_ask_once_more_while_the_server_stops(serve):
     with served.connect() as connection:
         get(connection)
         served.signal(signal.SIGTERM)
-        served.wait_for("SIGTERM: stopping")
-        connection.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
-        answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 200 ")
-    assert b"connection: close" in answer
+        answer = b""
+        while b"connection: close" not in answer:  # one more or two, until the worker has heard of it
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+        assert connection.recv(1) == b""
     assert served.wait() == 0
 
 

@@ -220,6 +220,35 @@ def test_a_request_in_flight_is_answered_and_a_silent_connection_closed():
     assert seconds < 3.5
 
 
+def test_what_waited_in_the_queue_is_answered_before_the_last_worker_ends(monkeypatch):
+    running = Running()
+    # The loop is busy while connections and TERM arrive, so that it learns of all of them at once.
+    stop = LaneServer.stop
+    waiting: list[socket.socket] = []
+
+    def connect_and_stop(server):
+        for _ in range(20):
+            waiting.append(running.connect())
+            waiting[-1].sendall(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+        stop(server)
+
+    monkeypatch.setattr(LaneServer, "stop", connect_and_stop)
+
+    def client():
+        running.term(stopping=True)
+        while len(waiting) < 20:
+            time.sleep(0.001)
+        answers = []
+        for connection in waiting:
+            with connection, connection.makefile("rb") as file:
+                answers.append(file.read())
+        return answers
+
+    for answer in running.run(client):
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in answer
+
+
 def test_in_a_reload_a_silent_connection_may_speak_until_its_keep_alive_time_is_over():
     running = Running(options(keep_alive=0.6))
 
