@@ -5,8 +5,9 @@ fields along that nobody declared. So before a value is encoded, the class of ev
 compared: Structs, dataclasses, attrs classes and NamedTuples, wherever they stand in it, and the keys of TypedDicts.
 Scalars inside them carry none and are left alone.
 
-Cost (Python 3.11): one Struct 6–10 ns; 100 of them in a list 1.3 µs beside 3.4 µs for encoding them; a Struct inside
-each of those 1.3 µs more beside 5.1 µs; a TypedDict 60 ns.
+Cost on Python 3.11, with what encoding costs besides: a dict or a Struct 7–10 ns (70–90); a Struct in a Struct 48
+(110); 100 Structs in a list 1.5 µs (3.1), with a Struct in each 2.4 (5.0); a TypedDict 75 ns (78), 100 of them 6 µs
+(3.2). A list of TypedDicts is the dear one: a dict has no class of its own, so that its keys have to be read.
 """
 
 from __future__ import annotations
@@ -239,7 +240,8 @@ class _Body:
             self.each(node.value_type, f"{variable}.values()")
         elif isinstance(node, inspect.TypedDictType):
             keys = self.owner.names.bind("keys", frozenset(field.encode_name for field in node.fields))
-            with self.writer.block(f"if not {variable}.keys() <= {keys}:"):
+            # PERF: 54 ns for two keys; {variable}.keys() <= {keys} is 91.
+            with self.writer.block(f"if not {keys}.issuperset({variable}):"):
                 self.writer.line("return False")
             for field in node.fields:
                 if _is_checked(field.type):
