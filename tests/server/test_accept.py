@@ -207,15 +207,16 @@ class Broken:
 
     def __init__(self, listener: Listener, *errors: OSError) -> None:
         self._socket = listener.socket
+        self.family, self.proto = listener.socket.family, listener.socket.proto
         self.errors = list(errors)
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def accept(self):
+    def _accept(self):
         if self.errors:
             raise self.errors.pop(0)
-        return self._socket.accept()
+        return self._socket._accept()
 
     def close(self) -> None:
         self._socket.close()
