@@ -40,18 +40,14 @@ class Path(Marker):
 
 
 class Query(Marker):
-    """A value of the query string, or all of it for a structure. ``Query("from")`` when the name is not the
-    parameter's.
-    """
+    """A value of the query string, or all of it for a structure. ``Query("from")`` where that is its name there."""
 
     __slots__ = ()
     source: Source = "query"
 
 
 class Header(Marker):
-    """A request header. The default name is the parameter's with ``-`` for ``_``; a list takes one item a header
-    line.
-    """
+    """A request header, by default the parameter's name with ``-`` for ``_``. A list takes one item a line."""
 
     __slots__ = ()
     source: Source = "header"

@@ -9,7 +9,6 @@ body makes it block the loop.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, TypeAlias, get_origin
@@ -331,7 +330,7 @@ def _parted(text: str) -> tuple[str, str]:
 
 
 def _key(key: Any) -> str:
-    return json.dumps(_clipped(key), ensure_ascii=False) if isinstance(key, str) else _clipped(str(key))
+    return msgspec.json.encode(_clipped(key)).decode() if isinstance(key, str) else _clipped(str(key))
 
 
 def _written(path: _Path) -> str:

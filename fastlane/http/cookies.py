@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Final, Literal, TypedDict, Unpack
 
 __all__ = ["CookieAttributes", "SameSite", "expired_cookie", "parse_cookies", "render_cookie"]
@@ -32,6 +31,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]").search
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*").fullmatch  # RFC 6265 4.1.1: any CHAR except controls and ";"
 _TO_ESCAPE = re.compile(r"[^\x20-\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]")
 _ESCAPED = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
+# RFC 9110 5.6.7, in English whatever the locale. email.utils has it too, and costs 5 ms to import.
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -142,7 +144,9 @@ def _date(name: str, expires: datetime | int | str) -> str:
         moment = expires if expires.tzinfo is not None else expires.replace(tzinfo=UTC)
     else:
         moment = datetime.now(UTC) + timedelta(seconds=expires)
-    return format_datetime(moment.astimezone(UTC), usegmt=True)
+    moment = moment.astimezone(UTC)
+    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
+    return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} GMT"
 
 
 def _quote(name: str, value: str) -> str:
