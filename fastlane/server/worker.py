@@ -11,7 +11,7 @@ import msgspec
 
 from fastlane.discovery import DiscoveryError, load_app
 from fastlane.errors import CompileError, ConfigurationError
-from fastlane.server.config import LaneConfig
+from fastlane.server.config import LaneConfig, preload_websockets
 from fastlane.server.options import ServeOptions
 from fastlane.server.server import LaneServer
 from fastlane.supervisor.child import WorkerContext
@@ -35,7 +35,7 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     serve = msgspec.convert(options["serve"], ServeOptions)
     try:
         app = load_app(str(options["app"]), serve.app_dir)
-        freeze(app)
+        freeze(app, serve.threads)
     except (DiscoveryError, CompileError) as error:
         raise BootFailure(str(error), 4) from error
     except ConfigurationError as error:
@@ -49,11 +49,21 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     return config
 
 
-def freeze(app: object) -> None:
-    """Compile a fastlane app's routes now: once, and in the pages that workers share."""
+def freeze(app: object, threads: int | None = None) -> None:
+    """Compile a fastlane app's routes now: once, and in the pages that workers share.
+
+    Args:
+        threads: of each worker for plain ``def`` handlers; default: what the app has.
+    """
     module = sys.modules.get("fastlane.app")
-    if module is not None and isinstance(app, module.App):
-        app.table  # noqa: B018
+    if module is None or not isinstance(app, module.App):
+        preload_websockets()  # nobody knows what a foreign application serves
+        return
+    if threads is not None:
+        app.threads.workers = threads
+    if app.websocket_routes or app.mounts:
+        preload_websockets()
+    app.table  # noqa: B018
 
 
 def run(config: LaneConfig, context: WorkerContext) -> None:

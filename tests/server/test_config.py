@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from fastlane.server.config import LaneConfig, websocket_protocol
+from fastlane.server.config import LaneConfig, preload_websockets, websocket_protocol
 from fastlane.server.limits import Limits
 from fastlane.server.options import ServeOptions
 
@@ -43,6 +43,13 @@ def test_authorities_demand_a_client_certificate():
     assert LaneConfig.from_options(app, options).ssl_cert_reqs == ssl.CERT_REQUIRED
     options = ServeOptions.gather({"certfile": "c"}, {})
     assert LaneConfig.from_options(app, options).ssl_cert_reqs == ssl.CERT_NONE
+
+
+def test_websocket_support_can_be_imported_before_the_fork():
+    import sys
+
+    preload_websockets()
+    assert "uvicorn.protocols.websockets.websockets_sansio_impl" in sys.modules
 
 
 def test_websockets_are_served_by_uvicorn():

@@ -64,6 +64,28 @@ def test_load_compiles_a_fastlane_app(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("route", "imported"),
+    [
+        ("", False),
+        ("@app.websocket('/ws')\nasync def talk(websocket: WebSocket) -> None: ...\n", True),
+        ("async def other(scope, receive, send): ...\napp.mount('/other', other)\n", True),
+    ],
+)
+def test_websockets_are_imported_before_the_fork_where_they_are_served(tmp_path, monkeypatch, route, imported):
+    calls = []
+    monkeypatch.setattr(worker, "preload_websockets", lambda: calls.append(1))
+    text = f"from fastlane import App, WebSocket\napp = App()\n{route}"
+    worker.load(written(tmp_path, monkeypatch, text))
+    assert bool(calls) is imported
+
+
+def test_the_number_of_threads_reaches_the_app(tmp_path, monkeypatch):
+    given = written(tmp_path, monkeypatch, "from fastlane import App\napp = App()\n")
+    given["serve"]["threads"] = 3
+    assert worker.load(given).app.threads.workers == 3
+
+
+@pytest.mark.parametrize(
     ("text", "code", "expected"),
     [
         ("import nosuchmodule", 4, "nosuchmodule"),
@@ -80,7 +102,7 @@ def test_what_can_not_be_imported_is_a_failure_with_4(tmp_path, monkeypatch, tex
 def test_a_configuration_that_can_not_be_used_is_a_failure_with_2(tmp_path, monkeypatch):
     from fastlane.errors import ConfigurationError
 
-    def refuse(_):
+    def refuse(*_):
         raise ConfigurationError("a resource that nobody configured")
 
     given = written(tmp_path, monkeypatch, "async def app(scope, receive, send): ...")
