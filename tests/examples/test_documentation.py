@@ -15,6 +15,8 @@ from types import ModuleType
 
 import pytest
 
+from fastlane.testing import TestClient
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -34,6 +36,11 @@ def page_module() -> Iterator[ModuleType]:
     sys.modules[module.__name__] = module
     yield module
     del sys.modules[module.__name__]
+    # Caches of `typing` hold what stands in annotations, and so the page's functions and all that they can see.
+    for found in vars(module).values():
+        if isinstance(found, TestClient):
+            found.close()
+    vars(module).clear()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=names)
