@@ -30,6 +30,10 @@ HANDLED = tuple(
 """The signals that the supervisor acts on, beside SIGCHLD."""
 
 
+_TEMPLATE_END_SECONDS = 0.2
+"""A killed template takes some milliseconds, longer only if the machine is in trouble."""
+
+
 class Signalled(NamedTuple):
     """The supervisor got a signal."""
 
@@ -258,9 +262,16 @@ class Machine:
         return resident_memory(pid)
 
     def stop_listening(self) -> None:
-        """Close this process's copies of the listeners: the workers' are the last."""
+        """Close this process's copies of the listeners, and see that ended templates have: the workers' are the last.
+
+        A template that is still being taken apart would be the last, and what arrives in its queue would be reset.
+        """
         for listener in self._listeners:
             listener.close()
+        end = self.now() + _TEMPLATE_END_SECONDS
+        while self._unreaped and self.now() < end:
+            self._unreaped -= {pid for pid in self._unreaped if os.waitpid(pid, os.WNOHANG)[0]}
+            time.sleep(0.0005)
 
     def shares_sockets(self) -> bool:
         """Whether somebody outside this process tree accepts from the listeners, too."""
@@ -285,12 +296,12 @@ class Machine:
         """End all templates, close everything, and restore the signals."""
         for generation in list(self._templates):
             self.end_template(generation)
+        self.stop_listening()
         for pid in self._unreaped:
-            os.waitpid(pid, 0)  # they were killed: this takes no time, and leaves no zombie to an init that reaps none
+            os.waitpid(pid, 0)  # they were killed, and leave no zombie to an init that reaps none
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        self.stop_listening()
         if not self.shares_sockets():
             for listener in self._listeners:
                 listener.remove()

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.processes.load import Load
 from tests.processes.served import PLAIN, get, title, wait_until
 
 pytestmark = pytest.mark.process
@@ -185,3 +186,10 @@ def test_a_lifespan_runs_to_its_end(serve):
     assert served.stop() == 0
     assert served.process.stdout.read() == b"ended\n"
     served.process.stdout.close()
+
+
+def test_a_stop_under_load_drops_no_connection_that_it_had_accepted(serve):
+    served = serve("--workers", "2").ready()
+    with Load(served.port, keep_alive=16, short=8) as load:
+        assert served.stop() == 0
+    assert [reason for reason in load.lost if "ConnectionRefused" not in reason] == []

@@ -151,6 +151,14 @@ def test_where_workers_are_not_adopted_their_death_is_looked_for(make, monkeypat
     assert machine.wait(0, [pid, os.getpid()]) == [Died(pid, None)]
 
 
+def test_an_ended_template_holds_no_listener_when_the_server_stops(make):
+    machine, _ = make()
+    pid = machine.start_template(1, settings(hang=True))
+    machine.end_template(1)
+    machine.stop_listening()
+    assert machine.run_state(pid) == ""
+
+
 def test_closing_the_listeners_leaves_the_rest(make):
     machine, _ = make()
     machine.stop_listening()
