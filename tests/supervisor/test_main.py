@@ -47,3 +47,26 @@ def test_a_controlling_terminal_is_looked_for(monkeypatch, has):
 
     monkeypatch.setattr(os, "open", open_terminal)
     assert module._has_terminal() is has
+
+
+def test_a_pid_file_that_can_not_be_written_ends_with_3(caplog, tmp_path):
+    assert run(settings(pid_file=str(tmp_path / "none" / "pid"))) == 3
+    assert "can't be written" in caplog.text
+
+
+def test_a_start_that_fails_leaves_no_pid_file(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = Address(host="127.0.0.1", port=other.getsockname()[1])
+        assert run(settings(addresses=(address,), pid_file=str(tmp_path / "pid"))) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sockets_of_a_predecessor_are_taken_over(monkeypatch, tmp_path):
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "s"))
+    listening.listen()
+    monkeypatch.setattr(module, "inherited_addresses", lambda _: (Address(fd=listening.detach()),))
+    monkeypatch.setenv("FASTLANE_PREDECESSOR", "999999999")
+    assert run(settings()) == 4
+    # The predecessor is gone, so the file was this one's to remove.
+    assert not (tmp_path / "s").exists()
