@@ -122,6 +122,18 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         Described(_LIMITS, "SIZE", octets, "Body of a request to an app that has no limit of its own; over it 413."),
     ] = None
+    limit_chunk_extension: Annotated[
+        int, Described(_LIMITS, "SIZE", octets, "Bytes of extensions on one chunk of a body; over it 400.")
+    ] = 4096
+    limit_chunk_extensions: Annotated[
+        int, Described(_LIMITS, "SIZE", octets, "Bytes of extensions on all chunks of a body; over it 400.")
+    ] = 16384
+    limit_trailers: Annotated[int, Described(_LIMITS, "SIZE", octets, "Fields behind a chunked body; over it 431.")] = (
+        8192
+    )
+    limit_unread: Annotated[
+        int, Described(_LIMITS, "SIZE", octets, "Of a body that nobody wants, read on to keep the connection.")
+    ] = 65536
     limit_connections: Annotated[
         int | None, Described(_LIMITS, "COUNT", read.whole(1), "Connections or tasks per worker; beyond them 503.")
     ] = None

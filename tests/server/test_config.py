@@ -38,6 +38,10 @@ def test_options_become_limits_and_uvicorn_settings():
     assert not config.is_ssl
 
 
+def test_the_defaults_of_the_options_are_those_of_the_limits():
+    assert LaneConfig.from_options(app, ServeOptions()).limits == Limits()
+
+
 def test_authorities_demand_a_client_certificate():
     options = ServeOptions.gather({"certfile": "c", "ca_certs": "a"}, {})
     assert LaneConfig.from_options(app, options).ssl_cert_reqs == ssl.CERT_REQUIRED
