@@ -35,7 +35,7 @@ __all__ = ["ScopeConnection", "ScopeHead", "route_path", "serve"]
 class ScopeHead:
     """A request's head, read from an ASGI scope. Has what ``fastlane.http.request.Head`` promises."""
 
-    __slots__ = ("headers", "http_version", "method", "query_string", "raw_path")
+    __slots__ = ("headers", "http_version", "is_msgpack", "method", "query_string", "raw_path")
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope.get("method", "GET")
@@ -43,6 +43,7 @@ class ScopeHead:
         self.query_string: bytes = scope.get("query_string", b"")
         self.http_version: str = scope.get("http_version", "1.1")
         self.headers: list[tuple[bytes, bytes]] = list(scope.get("headers", ()))
+        self.is_msgpack = False
 
     def header(self, name: bytes) -> bytes | None:
         values = self.header_values(name)

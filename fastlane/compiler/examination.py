@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 from msgspec import ValidationError
 
-from fastlane.compiler.bodies import BodyDecoder, decode_builtins, is_msgpack
+from fastlane.compiler.bodies import BodyDecoder, decode_builtins
 from fastlane.compiler.collections import ListReader
 from fastlane.compiler.examine import wrong_values
 from fastlane.compiler.plan import Body, Mapping, Plan, Structure, Value
@@ -203,7 +203,7 @@ class _Findings:
         except ValidationError as error:
             self.errors.append(_body_entry(str(error)))
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            kind = "MessagePack" if is_msgpack(self.request) else "JSON"
+            kind = "MessagePack" if self.request.head.is_msgpack else "JSON"
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise BadRequest(f"the body is no valid {kind}: {reason}") from None
         return None

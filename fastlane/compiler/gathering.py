@@ -80,7 +80,6 @@ def gather(
             raw=False,
             default=Default() if any(item.default.required for item in plain) else Default(factory=rest),
             max_size=marker.max_size if marker else None,
-            container=True,
         )
         structure.rest_names = tuple(item.name for item in plain)
         claims.claim_body(structure.rest, parameter.name, place)

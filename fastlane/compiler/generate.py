@@ -5,7 +5,7 @@
             head = request.head
             x_author = head.header(b'x-author').decode("latin-1")
             raw = request.raw_body
-            new = read_new(raw) if raw[0] < 128 else decode_new(request)
+            new = unpack_new(raw) if head.is_msgpack else read_new(raw)
         except Exception as error:
             examine(request, error)
             raise

@@ -79,7 +79,6 @@ class Body:
         raw: the octets as they came.
         media_type, max_size: of the marker.
         default: required, or what an empty body becomes.
-        container: every value of the annotation is an object or array, never a number or a string.
     """
 
     annotation: Any
@@ -87,7 +86,6 @@ class Body:
     default: Default
     media_type: str | None = None
     max_size: int | None = None
-    container: bool = False
 
 
 @dataclass(slots=True)

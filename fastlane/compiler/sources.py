@@ -14,7 +14,7 @@ from fastlane.compiler.plan import Argument, Body, Default, Given, Node, StateOf
 from fastlane.compiler.reader import IllegalAnnotation, refuse_union_bounds
 from fastlane.compiler.scalars import scalar_reader
 from fastlane.compiler.spec import RouteSpec
-from fastlane.compiler.structures import check_body, fields_of, has_marked_fields, is_container, is_structure
+from fastlane.compiler.structures import check_body, fields_of, has_marked_fields, is_structure
 from fastlane.http.background import BackgroundTasks
 from fastlane.http.request import Request
 from fastlane.params import Body as BodyMarker
@@ -168,7 +168,6 @@ class Sources:
             Default(None) if optional and default.required else default,
             marker.media_type,
             marker.max_size,
-            container=is_container(parts.full),
         )
         self.claims.claim_body(body, parameter.name, place)
         return body

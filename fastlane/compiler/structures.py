@@ -24,7 +24,6 @@ __all__ = [
     "check_body",
     "fields_of",
     "has_marked_fields",
-    "is_container",
     "is_structure",
     "remainder",
 ]
@@ -177,11 +176,6 @@ def is_structure(annotation: Any) -> bool:
         and issubclass(origin, (dict, list, tuple, set, frozenset, Mapping, typing.Collection))
         and not (issubclass(origin, (str, bytes, bytearray, memoryview)))
     )
-
-
-def is_container(annotation: Any) -> bool:
-    """Every value of it is a JSON object or array, or null."""
-    return is_structure(annotation)
 
 
 def check_body(annotation: Any) -> None:

@@ -29,13 +29,15 @@ class Head(Protocol):
     """The request line and the headers. Each door has its own: raw bytes in the lane, a scope behind ASGI.
 
     Names are lower-case bytes. ``header`` answers the one value, None where there is none, and raises ``ValueError``
-    where the header stands more than once; ``header_values`` answers all of them, in order.
+    where the header stands more than once; ``header_values`` answers all of them, in order. ``is_msgpack`` says that
+    the Content-Type of the body is MessagePack's, once a door has compared it with what the route reads.
     """
 
     method: str
     raw_path: bytes
     query_string: bytes
     http_version: str
+    is_msgpack: bool
 
     def header(self, name: bytes) -> bytes | None: ...
     def header_values(self, name: bytes) -> list[bytes]: ...

@@ -45,6 +45,7 @@ class LaneHead:
         raw: the bytes, from the method to the empty line.
         route_key: ``b"GET /posts"``, as the route table's exact paths are keyed.
         content_length: of the body; 0 where there is none. Meaningless when ``chunked``.
+        is_msgpack: the body is labelled as MessagePack; set where the route's media types are checked.
         keep_alive: what the client asks for (RFC 9112 9.3).
         upgrade: the lower-case Upgrade value when Connection names it, else None.
         plain: nothing in it asks for special treatment, so that it may be remembered (REQUESTS 5) and answered at once.
@@ -60,6 +61,7 @@ class LaneHead:
         "expect",
         "host",
         "http_version",
+        "is_msgpack",
         "keep_alive",
         "message_size",
         "method",
@@ -88,6 +90,7 @@ class LaneHead:
         self.keep_alive = self.plain = http_version == "1.1"
         self.content_length = 0
         self.chunked = False
+        self.is_msgpack = False
         self.expect: bytes | None = None
         self.upgrade: bytes | None = None
         self.endpoint: Endpoint | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from fastlane.compiler import Endpoint, Environment, RouteSpec, Singletons, compile_endpoint
 from fastlane.errors import InvalidArgument
+from fastlane.http.media import MSGPACK_TYPES, essence_of
 from fastlane.http.request import Request
 
 Headers = Mapping[str, str | bytes | list[str]]
@@ -24,6 +25,10 @@ class FakeHead:
         self.raw_path = b"/"
         self.query_string = query
         self.http_version = "1.1"
+        self.is_msgpack = any(
+            name == "content-type" and essence_of(str(value).encode()) in MSGPACK_TYPES
+            for name, value in headers.items()
+        )
         self._lines: list[tuple[bytes, bytes]] = []
         for name, values in headers.items():
             for value in values if isinstance(values, list) else [values]:

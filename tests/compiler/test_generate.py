@@ -64,7 +64,7 @@ def call_create_post(request):
                 elif name == 'page':
                     page_text = text
         raw = request.raw_body
-        new = read_new(raw) if raw[0] < 128 else decode_new(request)
+        new = unpack_new(raw) if head.is_msgpack else read_new(raw)
         x_author = head.header(b'x-author').decode("latin-1")
         dry = booleans[dry_text]
         page = 1 if page_text is None else read_page(page_text) if page_text.isalnum() else decode_page(page_text)
