@@ -28,9 +28,10 @@ class Binder:
     which of them the lines written next may use.
     """
 
-    __slots__ = ("_lists", "_names", "_path_names", "_texts", "_writer", "seen")
+    __slots__ = ("_lists", "_names", "_path_names", "_plan", "_texts", "_writer", "seen")
 
     def __init__(self, plan: Plan, names: Names, writer: SourceWriter) -> None:
+        self._plan = plan
         self._names = names
         self._writer = writer
         self._path_names = plan.spec.path_names
@@ -43,7 +44,7 @@ class Binder:
                 self._lists.add(reading.source)
         query = [reading for reading in everything if reading.source == "query"]
         by_name = {reading.name for reading in query if isinstance(reading, Value)}
-        whole = any(isinstance(reading, Mapping) for reading in query) or _has_defaulted_structure(plan)
+        whole = any(isinstance(reading, Mapping) for reading in query) or _has_whole_structure(plan)
         if "query" not in self._lists and not whole and len(by_name) <= _LOOP_LIMIT:
             for reading in query:
                 assert isinstance(reading, Value)
@@ -53,6 +54,9 @@ class Binder:
     def prepare(self, call: Call) -> None:
         """The lines that fetch what the values of a call are looked up in."""
         needed = {reading.source for reading in readings(call) if not isinstance(reading, Body)}
+        for argument in call.arguments:
+            if isinstance(argument.node, Structure) and argument.node.closed is not None:
+                needed.add(argument.node.closed)
         if {"query", "header", "cookie"} & needed and self._first("head"):
             self._writer.line("head = request.head")
         if "path" in needed and self._first("values"):
@@ -244,6 +248,10 @@ class Binder:
         self._writer.line(f"{variable} = {expression}")
 
     def _structure(self, structure: Structure, variable: str) -> None:
+        known = self._plan.known_names(structure.closed) if structure.closed else None
+        if known is not None:
+            with self._writer.block(f"if not {structure.closed}.keys() <= {self._names.bind('known', known)}:"):
+                self._writer.line('raise LookupError("unknown name")')
         default = self._default(structure.default, variable)
         if default is None:
             self._gather(structure, variable)
@@ -255,7 +263,9 @@ class Binder:
 
     def _nothing_given(self, structure: Structure) -> str:
         values = [value for _, value in structure.fields]
-        source = values[0].source if values else "query"
+        if not values:
+            return "True"
+        source = values[0].source
         if source == "header":
             tests = [f"head.header_values({value.name.encode('latin-1')!r})" for value in values]
             return f"not ({' or '.join(tests)})"
@@ -277,9 +287,10 @@ class Binder:
         self._writer.line(f"{variable} = {build}({', '.join(arguments)})")
 
 
-def _has_defaulted_structure(plan: Plan) -> bool:
+def _has_whole_structure(plan: Plan) -> bool:
+    """One that asks which names there are at all."""
     nodes = [argument.node for call in plan.all_calls for argument in call.arguments]
-    return any(isinstance(node, Structure) and not node.default.required for node in nodes)
+    return any(isinstance(node, Structure) and (node.closed or not node.default.required) for node in nodes)
 
 
 def require(texts: list[Any]) -> list[Any]:

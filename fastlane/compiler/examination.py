@@ -72,6 +72,8 @@ class Examination:
                     node = argument.node
                     if isinstance(node, Structure):
                         found.structure(node)
+                        if node.closed:
+                            found.unknown(node.closed, self.plan.known_names(node.closed))
                     elif isinstance(node, Value):
                         found.value(node)
                     elif isinstance(node, Mapping):
@@ -171,6 +173,12 @@ class _Findings:
     def mapping(self, mapping: Mapping) -> None:
         for name, texts in self.fields(mapping.source).items():
             self.read(mapping.source, name, mapping.reader, texts)
+
+    def unknown(self, source: Source, known: frozenset[str] | None) -> None:
+        """Notes the names of a query or form that nobody reads; ``None`` reads all."""
+        for name in self.fields(source):
+            if known is not None and name not in known:
+                self.add(source, name, f"Object contains unknown field `{name}`")
 
     def body(self, body: Body) -> Any:
         """Decodes the body again; notes every wrong value in it. Raises BadRequest for what can't be decoded."""

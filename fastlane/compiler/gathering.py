@@ -12,7 +12,7 @@ from fastlane.compiler.collections import ListReader, list_reader
 from fastlane.compiler.plan import Body, Default, Mapping, Structure, Value
 from fastlane.compiler.reader import IllegalAnnotation, Reader
 from fastlane.compiler.scalars import scalar_reader
-from fastlane.compiler.structures import Field, builder_of, check_body, fields_of, remainder
+from fastlane.compiler.structures import Field, builder_of, check_body, fields_of, forbids_unknown_fields, remainder
 from fastlane.params import Body as BodyMarker
 from fastlane.params import Depends, Marker, Path, Source, State
 
@@ -50,7 +50,8 @@ def gather(
     fields = fields_of(annotation)
     if fields is None:
         return _mapping(annotation, source, default)
-    structure = Structure(annotation, builder_of(annotation), [], default=default)
+    closed = source if source in ("query", "form") and forbids_unknown_fields(annotation) else None
+    structure = Structure(annotation, builder_of(annotation), [], default=default, closed=closed)
     unmarked = []
     for item in fields:
         markers = markers_of(item)

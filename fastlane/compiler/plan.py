@@ -98,6 +98,7 @@ class Structure:
         fields: name of the field, and where it comes from.
         rest: a body that holds the fields without a marker; their names.
         default: used when no field's name is on the wire; only of structures of one source.
+        closed: the query or form, where a name that the route does not know is refused (``forbid_unknown_fields``).
     """
 
     annotation: Any
@@ -106,6 +107,7 @@ class Structure:
     rest: Body | None = None
     rest_names: tuple[str, ...] = ()
     default: Default = field(default_factory=Default)
+    closed: Source | None = None
 
 
 @dataclass(slots=True)
@@ -192,6 +194,16 @@ class Plan:
     def all_calls(self) -> list[Call]:
         """The dependencies and the handler."""
         return [*self.calls, self.handler]
+
+    def known_names(self, source: Source) -> frozenset[str] | None:
+        """The names that somebody reads from a query or form; None where somebody reads all of them."""
+        found = set()
+        for reading in [reading for call in self.all_calls for reading in readings(call)]:
+            if isinstance(reading, Mapping) and reading.source == source:
+                return None
+            if isinstance(reading, Value) and reading.source == source:
+                found.add(reading.name)
+        return frozenset(found)
 
 
 def readings(call: Call) -> Iterator[Value | Mapping | Body]:

@@ -23,6 +23,7 @@ __all__ = [
     "builder_of",
     "check_body",
     "fields_of",
+    "forbids_unknown_fields",
     "has_marked_fields",
     "is_structure",
     "remainder",
@@ -143,7 +144,6 @@ def has_marked_fields(annotation: Any) -> bool:
 def remainder(annotation: Any, fields: list[Field]) -> Any:
     """A Struct of these fields of ``annotation`` alone, so that the others can't be read from a body."""
     origin = typing.get_origin(annotation) or annotation
-    config = getattr(origin, "__struct_config__", None)
     definitions: list[Any] = []
     for item in fields:
         if item.default.required:
@@ -157,9 +157,15 @@ def remainder(annotation: Any, fields: list[Field]) -> Any:
         definitions,
         kw_only=True,
         rename={item.name: item.wire for item in fields},
-        forbid_unknown_fields=bool(config and config.forbid_unknown_fields),
+        forbid_unknown_fields=forbids_unknown_fields(annotation),
         module=origin.__module__,
     )
+
+
+def forbids_unknown_fields(annotation: Any) -> bool:
+    """It is a Struct that says so."""
+    config = getattr(typing.get_origin(annotation) or annotation, "__struct_config__", None)
+    return config is not None and bool(config.forbid_unknown_fields)
 
 
 def is_structure(annotation: Any) -> bool:

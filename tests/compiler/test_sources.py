@@ -858,3 +858,66 @@ def test_a_literal_is_a_query_value() -> None:
 
     assert answer(compiled(search), query="order=down").strip(b'"') == b"down"
     assert errors(compiled(search), query="order=x") == [("query", "order", "Invalid enum value 'x'")]
+
+
+class Closed(Struct, forbid_unknown_fields=True, rename="camel"):
+    page_size: int = 10
+    order: str = "id"
+
+
+def test_a_query_structure_that_forbids_unknown_fields_names_each_of_them():
+    async def show(page: Closed) -> int:
+        return page.page_size
+
+    endpoint = compiled(show)
+    assert answer(endpoint, query="pageSize=3") == b"3"
+    assert answer(endpoint) == b"10"
+    assert errors(endpoint, query="page_size=3&a=1&a=2") == [
+        ("query", "page_size", "Object contains unknown field `page_size`"),
+        ("query", "a", "Object contains unknown field `a`"),
+    ]
+    assert errors(endpoint, query="pageSize=x&a=1") == [
+        ("query", "pageSize", "Expected `int`, got `str`"),
+        ("query", "a", "Object contains unknown field `a`"),
+    ]
+
+
+def test_a_form_that_forbids_unknown_fields_names_them():
+    async def show(page: Annotated[Closed, Form()]) -> int:
+        return page.page_size
+
+    endpoint = compiled(show, methods="POST")
+    assert answer(endpoint, body=b"pageSize=3") == b"3"
+    assert errors(endpoint, body=b"b=3") == [("form", "b", "Object contains unknown field `b`")]
+
+
+def test_what_another_parameter_reads_is_known_to_a_closed_structure():
+    async def limit(limit: int = 1) -> int:
+        return limit
+
+    async def show(page: Closed | None = None, *, q: str = "", limit: Annotated[int, Depends(limit)]) -> str:
+        return f"{page and page.page_size} {q} {limit}"
+
+    endpoint = compiled(show)
+    assert answer(endpoint, query="q=a&limit=5") == b"None a 5"
+    assert answer(endpoint, query="q=a&limit=5&pageSize=2") == b"2 a 5"
+    assert errors(endpoint, query="qq=a") == [("query", "qq", "Object contains unknown field `qq`")]
+
+
+def test_whoever_reads_the_whole_query_opens_it():
+    async def show(page: Closed, everything: Annotated[dict[str, str], Query()]) -> dict[str, str]:
+        return everything
+
+    assert answer(compiled(show), query="b=1") == b'{"b":"1"}'
+
+
+def test_a_structure_without_fields_is_read_from_nothing():
+    class Nothing(Struct, forbid_unknown_fields=True): ...
+
+    class Anything(Struct): ...
+
+    async def show(nothing: Nothing, anything: Anything | None = None) -> str:
+        return f"{nothing} {anything}"
+
+    assert answer(compiled(show)).endswith(b" None")
+    assert errors(compiled(show), query="a=1") == [("query", "a", "Object contains unknown field `a`")]
