@@ -104,8 +104,9 @@ class App(Router):
         """Decorator: ``handler(request, error) -> Response``, async or plain, for a class or a status.
 
         The class nearest in the exception's MRO decides; the status of an ``HTTPError`` beats its class, and 500 also
-        stands for every exception that has no handler by class. A handler may raise an ``HTTPError`` instead. What a
-        handler for ``Exception`` or 500 gets is logged before, so that no traceback is lost.
+        stands for every exception that has no handler by class. A handler for ``Exception`` gets no ``HTTPError``. A
+        handler may raise an ``HTTPError`` instead. What a handler for ``Exception`` or 500 gets is logged before, so
+        that no traceback is lost.
         """
 
         def decorate(handler: Handler) -> Handler:

@@ -28,7 +28,8 @@ class FailureHandlers:
     """The exception handlers of an app, by exception class or by the status of an ``HTTPError``.
 
     The status of an ``HTTPError`` beats its class, and a class nearer in the MRO beats one that is further away. What
-    is no ``HTTPError`` is answered with a 500: a handler of 500 comes just before one of ``Exception``.
+    is no ``HTTPError`` is answered with a 500: a handler of 500 comes just before one of ``Exception``. The latter gets
+    no ``HTTPError``: it is for what nobody expected, and would make a 500 of every 401.
     """
 
     __slots__ = ("by_class", "by_status")
@@ -66,8 +67,11 @@ class FailureHandlers:
         if isinstance(error, HTTPError) and error.status in self.by_status:
             return self.by_status[error.status]
         for cls in type(error).__mro__:
-            if cls is Exception and not isinstance(error, HTTPError) and 500 in self.by_status:
-                return self.by_status[500]
+            if cls is Exception:
+                if isinstance(error, HTTPError):
+                    return None
+                if 500 in self.by_status:
+                    return self.by_status[500]
             if cls in self.by_class:
                 return self.by_class[cls]
         return None
@@ -81,7 +85,8 @@ class FailureHandlers:
             if error.status == 500:
                 log_fault(request, error)
             return problem_response(error)
-        if handler in (self.by_class.get(Exception), self.by_status.get(500)):
+        expected = isinstance(error, HTTPError) and error.status != 500
+        if not expected and handler in (self.by_class.get(Exception), self.by_status.get(500)):
             # Whoever shapes every 500 would otherwise lose the traceback of what nobody expected.
             log_fault(request, error)
         try:

@@ -92,7 +92,18 @@ def test_a_handler_of_500_comes_between_the_classes_and_exception() -> None:
     assert answer(failures, KeyError()).body == b"key"
     assert answer(failures, ValueError()).body == b"500"
     assert answer(failures, Internal()).body == b"500"
-    assert answer(failures, NotFound()).body == b"exception"
+
+
+def test_an_http_error_is_not_for_the_handler_of_every_exception() -> None:
+    class Strange(HTTPError, KeyError): ...
+
+    failures = FailureHandlers()
+    failures.add(Exception, saying("exception"))
+    failures.add(KeyError, saying("key"))
+
+    assert answer(failures, NotFound("no such post")).status == 404
+    assert answer(failures, Internal()).status == 500
+    assert answer(failures, Strange(418)).body == b"key"
 
 
 @pytest.mark.parametrize("key", [500, Exception])
@@ -102,6 +113,18 @@ def test_a_handler_of_everything_gets_what_is_logged(key: Any, caplog: pytest.Lo
 
     assert answer(failures, KeyError("lost")).body == b"sorry"
     assert "KeyError: 'lost'" in caplog.text
+
+
+def test_one_handler_for_all_logs_only_what_nobody_expected(caplog: pytest.LogCaptureFixture) -> None:
+    failures = FailureHandlers()
+    handler = saying("shaped")
+    for key in (HTTPError, 500, Exception):
+        failures.add(key, handler)
+
+    assert answer(failures, NotFound()).body == b"shaped"
+    assert not caplog.records
+    assert answer(failures, Internal()).body == b"shaped"
+    assert len(caplog.records) == 1
 
 
 def test_a_handler_may_be_async() -> None:
