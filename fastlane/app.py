@@ -213,7 +213,8 @@ class App(Router):
                 elif isinstance(declared, WebSocketRoute):
                     websocket_binder(declared)
             except CompileError as error:
-                errors.append(error)
+                known = set(map(str, errors))  # a dependency is read for every route that has it
+                errors += [mistake for mistake in error.each if str(mistake) not in known]
         return errors
 
     def validate_responses(self, enabled: bool) -> bool:

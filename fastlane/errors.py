@@ -37,6 +37,7 @@ child of ``OSError``, so that ``except OSError`` around a database call never ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import ClassVar, Literal, TypedDict
 
@@ -93,6 +94,8 @@ class CompileError(FastlaneError, TypeError):
         handler: the qualified name of the function.
         parameter: the parameter's name, or None when the whole handler is meant.
         file, line: where the function is defined.
+
+    A handler may have several mistakes: then this is the first of them, ``each`` has all, and so has the text.
     """
 
     def __init__(
@@ -111,9 +114,34 @@ class CompileError(FastlaneError, TypeError):
         self.parameter = parameter
         self.file = file
         self.line = line
+        self._each: tuple[CompileError, ...] = ()
         super().__init__(problem)
 
+    @classmethod
+    def together(cls, errors: Sequence[CompileError]) -> CompileError:
+        """One error for all of ``errors``, of which there is at least one."""
+        first = errors[0]
+        if len(errors) == 1:
+            return first
+        error = cls(
+            first.problem,
+            mend=first.mend,
+            handler=first.handler,
+            parameter=first.parameter,
+            file=first.file,
+            line=first.line,
+        )
+        error._each = tuple(errors)
+        return error
+
+    @property
+    def each(self) -> tuple[CompileError, ...]:
+        """The mistakes one by one; of a single one, itself."""
+        return self._each or (self,)
+
     def __str__(self) -> str:
+        if self._each:
+            return "\n".join(map(str, self._each))
         place = f"{self.file}:{self.line}: " if self.file else ""
         where = f"handler {self.handler!r}" if self.handler else ""
         if self.parameter is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from fastlane.compiler.annotations import read_signature, take_apart
+from fastlane.compiler.mistakes import Mistakes
 from fastlane.compiler.scalars import scalar_reader
 from fastlane.errors import CompileError, FastlaneError
 from fastlane.http.headers import Headers
@@ -166,7 +167,11 @@ def websocket_binder(route: WebSocketRoute) -> Binder:
     names = route.template.names
     socket: str | None = None
     readers: dict[str, Any] = {}
-    for parameter in read_signature(route.handler, route.localns, returns=False).parameters:
+    signature = read_signature(route.handler, route.localns, returns=False)
+    mistakes = Mistakes()
+    mistakes.found += signature.mistakes
+    mistakes.refuse()
+    for parameter in signature.parameters:
         parts = take_apart(parameter.annotation)
         if parts.type is WebSocket:
             socket = parameter.name

@@ -7,9 +7,10 @@ endpoint = compile_endpoint(spec, environment)  when the app freezes: what a doo
 from __future__ import annotations
 
 from fastlane.compiler.annotations import UnresolvedName, describe
-from fastlane.compiler.dependencies import read_plan
+from fastlane.compiler.dependencies import Overrides, read_plan
 from fastlane.compiler.encoder import Encoder, compile_encoder
 from fastlane.compiler.generate import generate_endpoint
+from fastlane.compiler.mistakes import Mistakes
 from fastlane.compiler.plan import Plan
 from fastlane.compiler.singletons import Singletons, open_singletons
 from fastlane.compiler.spec import UNSET, Environment, RouteSpec
@@ -39,10 +40,9 @@ def read_handler(spec: RouteSpec) -> Plan:
 
     Raises:
         UnresolvedName: an annotation names what does not exist yet; read it again when the app freezes.
-        CompileError: what can't be compiled.
+        CompileError: what can't be compiled, all of it: see ``CompileError.each``.
     """
-    plan = read_plan(spec, {})
-    _encoder_of(plan, validate=False)
+    plan, _ = _read(spec, {}, validate=False)
     return plan
 
 
@@ -52,10 +52,19 @@ def compile_endpoint(spec: RouteSpec, environment: Environment) -> Endpoint:
     Raises:
         CompileError: as ``read_handler``; an unresolved name is final here.
     """
-    plan = read_plan(spec, environment.overrides)
+    plan, encoder = _read(spec, environment.overrides, validate=environment.validate_responses)
     for call in plan.singletons:
         environment.singletons.setdefault(call.key, call)
-    return generate_endpoint(plan, _encoder_of(plan, validate=environment.validate_responses), environment)
+    return generate_endpoint(plan, encoder, environment)
+
+
+def _read(spec: RouteSpec, overrides: Overrides, *, validate: bool) -> tuple[Plan, Encoder]:
+    mistakes = Mistakes()
+    plan = read_plan(spec, overrides, mistakes)
+    with mistakes.noted():
+        encoder = _encoder_of(plan, validate=validate)
+    mistakes.refuse()
+    return plan, encoder
 
 
 def _encoder_of(plan: Plan, *, validate: bool) -> Encoder:

@@ -60,21 +60,36 @@ class Place:
 
 @dataclass(slots=True, frozen=True)
 class Parameter:
-    """A parameter of a handler or dependency: name, resolved annotation, default (or MISSING), passed by keyword."""
+    """A parameter of a handler or dependency.
+
+    Attributes:
+        annotation: resolved.
+        default: or MISSING.
+        keyword: it is passed by keyword.
+        factory: makes the default of a Struct's field.
+    """
 
     name: str
     annotation: Any
     default: Any
     keyword: bool
+    factory: Callable[[], Any] | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Signature:
-    """What a function asks for and returns; ``returns`` is MISSING where nothing is written."""
+    """What a function asks for and returns.
+
+    Attributes:
+        parameters: those that can be read.
+        returns: MISSING where nothing is written.
+        mistakes: what is wrong with the other parameters, and with ``returns``.
+    """
 
     place: Place
     parameters: tuple[Parameter, ...]
     returns: Any
+    mistakes: tuple[CompileError, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -101,9 +116,13 @@ def read_signature(function: Callable[..., Any], localns: Mapping[str, object], 
         localns: the locals of the caller, for names that are no globals of the function (see ``_Scope``).
         returns: resolve the return annotation too (a class has none).
 
+    What a partial has bound by keyword is no parameter any more: a request should not replace it.
+
+    The mistakes of an answer are UnresolvedName for a hint that names what does not exist (yet), and CompileError for a
+    hint that fails otherwise, ``*args``, and a missing annotation.
+
     Raises:
-        UnresolvedName: a hint names what does not exist (yet).
-        CompileError: a hint that fails otherwise, ``*args``, a missing annotation, or no signature at all.
+        CompileError: it has no signature at all.
     """
     target = underlying(function)
     place = _place_of(target, function)
@@ -119,21 +138,57 @@ def read_signature(function: Callable[..., Any], localns: Mapping[str, object], 
             f"its signature can't be read: {error}", "write a function with annotated parameters"
         ) from None
     scope = _Scope(function, target, localns)
-    parameters = []
-    for name, raw in signature.parameters.items():
-        if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
-            stars = "*" if raw.kind is raw.VAR_POSITIONAL else "**"
-            raise place.error(
-                f"{stars}{name} can't be bound from a request", "name every parameter, and annotate it", name
-            )
-        if raw.annotation is MISSING:
-            raise place.error("the parameter has no annotation", f"write `{name}: str`, or whichever type it has", name)
-        annotation = _resolve(raw.annotation, scope, place, name)
-        parameters.append(Parameter(name, annotation, raw.default, raw.kind is raw.KEYWORD_ONLY))
+    bound = _bound_keywords(function)
+    factories = _factories(function)
+    parameters, mistakes = [], []
+    for raw in signature.parameters.values():
+        if raw.name in bound:
+            continue
+        try:
+            annotation = _annotation_of(raw, scope, place)
+        except CompileError as error:
+            mistakes.append(error)
+            continue
+        parameters.append(
+            Parameter(raw.name, annotation, raw.default, raw.kind is raw.KEYWORD_ONLY, factories.get(raw.name))
+        )
     answer = MISSING
     if returns and not isinstance(function, type) and signature.return_annotation is not MISSING:
-        answer = _resolve(signature.return_annotation, scope, place, None)
-    return Signature(place, tuple(parameters), answer)
+        try:
+            answer = _resolve(signature.return_annotation, scope, place, None)
+        except CompileError as error:
+            mistakes.append(error)
+    return Signature(place, tuple(parameters), answer, tuple(mistakes))
+
+
+def _annotation_of(raw: inspect.Parameter, scope: _Scope, place: Place) -> Any:
+    name = raw.name
+    if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
+        stars = "*" if raw.kind is raw.VAR_POSITIONAL else "**"
+        raise place.error(
+            f"{stars}{name} can't be bound from a request",
+            "name every parameter, and annotate it; a decorator needs @functools.wraps on its inner function",
+            name,
+        )
+    if raw.annotation is MISSING:
+        raise place.error("the parameter has no annotation", f"write `{name}: str`, or whichever type it has", name)
+    return _resolve(raw.annotation, scope, place, name)
+
+
+def _bound_keywords(function: Any) -> set[str]:
+    bound: set[str] = set()
+    while isinstance(function, functools.partial):
+        bound.update(function.keywords)
+        function = function.func
+    return bound
+
+
+def _factories(function: Any) -> dict[str, Callable[[], Any]]:
+    """What makes the defaults of a Struct's fields; a signature shows no more than that there is something."""
+    if not isinstance(function, type) or not issubclass(function, msgspec.Struct):
+        return {}
+    found = {info.name: info.default_factory for info in msgspec.structs.fields(function)}
+    return {name: factory for name, factory in found.items() if factory is not msgspec.NODEFAULT}
 
 
 def underlying(function: Any) -> Any:

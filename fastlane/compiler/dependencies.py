@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastlane.compiler import mends
-from fastlane.compiler.annotations import MISSING, Parameter, Place, read_signature, take_apart
+from fastlane.compiler.annotations import MISSING, Parameter, Place, Signature, read_signature, take_apart
+from fastlane.compiler.mistakes import Mistakes
 from fastlane.compiler.plan import Argument, Call, Given, Plan, Result, Singleton, StateOf, Structure, readings
 from fastlane.compiler.sources import Sources
 from fastlane.compiler.spec import RouteSpec
 from fastlane.compiler.suspension import can_suspend, nature_of
 from fastlane.params import Depends
 
-__all__ = ["read_plan"]
+__all__ = ["Overrides", "read_plan"]
 
 MAX_YIELDING: Final = 15
 """Each takes a ``try`` around what comes after it, and CPython allows 20 blocks inside each other."""
@@ -21,26 +22,27 @@ MAX_YIELDING: Final = 15
 Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
-def read_plan(spec: RouteSpec, overrides: Overrides) -> Plan:
+def read_plan(spec: RouteSpec, overrides: Overrides, mistakes: Mistakes) -> Plan:
     """Everything that can be known about a route.
 
     Args:
         overrides: what is called instead of a dependency; its own parameters are bound like any other's.
+        mistakes: gets what can't be compiled (a parameter, a dependency, the path). The plan lacks it.
 
     Raises:
-        UnresolvedName: an annotation names what does not exist yet.
-        CompileError: a parameter, dependency or path that can't be compiled.
+        CompileError: the handler has no signature.
     """
-    return _Reading(spec, overrides).plan()
+    return _Reading(spec, overrides, mistakes).plan()
 
 
 class _Reading:
     """One walk over a handler and its dependencies, innermost first, each function once."""
 
-    __slots__ = ("calls", "open", "overrides", "singletons", "sources", "spec")
+    __slots__ = ("calls", "mistakes", "open", "overrides", "singletons", "sources", "spec")
 
-    def __init__(self, spec: RouteSpec, overrides: Overrides) -> None:
+    def __init__(self, spec: RouteSpec, overrides: Overrides, mistakes: Mistakes) -> None:
         self.spec = spec
+        self.mistakes = mistakes
         self.overrides = overrides
         self.sources = Sources(spec)
         self.calls: dict[Callable[..., Any], Call] = {}
@@ -49,21 +51,17 @@ class _Reading:
 
     def plan(self) -> Plan:
         spec = self.spec
-        signature = read_signature(spec.handler, spec.localns)
+        noted = self.mistakes.noted
+        signature = self._signature(spec.handler, returns=True)
         place = signature.place
-        self.sources.claims.check_template(place)
+        with noted():
+            self.sources.claims.check_template(place)
         for depends in spec.dependencies:
-            self._depend(depends, place, None)
+            with noted():
+                self._depend(depends, place, None)
         handler = self._call(spec.handler, spec.handler, signature.parameters, place, inline=spec.inline)
-        if handler.nature.endswith("generator"):
-            raise place.error("a handler can't yield", "return a StreamingResponse of the generator")
-        yielding = sum(call.nature.endswith("generator") for call in self.calls.values())
-        if yielding > MAX_YIELDING:
-            raise place.error(
-                f"{yielding} of its dependencies yield, and Python nests no more than {MAX_YIELDING} of them",
-                "let one of them open several things",
-            )
-        self.sources.claims.check_used(place)
+        with noted():
+            self._check_calls(handler, place)
         return Plan(
             spec,
             list(self.calls.values()),
@@ -73,6 +71,25 @@ class _Reading:
             self.sources.claims.body,
             bool(self.sources.claims.form_owner),
         )
+
+    def _check_calls(self, handler: Call, place: Place) -> None:
+        if handler.nature.endswith("generator"):
+            raise place.error("a handler can't yield", "return a StreamingResponse of the generator")
+        yielding = sum(call.nature.endswith("generator") for call in self.calls.values())
+        if yielding > MAX_YIELDING:
+            raise place.error(
+                f"{yielding} of its dependencies yield, and Python nests no more than {MAX_YIELDING} of them",
+                "let one of them open several things",
+            )
+        if not self.mistakes.found:  # what could not be read may have been the variable's parameter
+            self.sources.claims.check_used(place)
+
+    def _signature(self, function: Callable[..., Any], *, returns: bool) -> Signature:
+        signature = read_signature(function, self.spec.localns, returns=returns)
+        for mistake in signature.mistakes:
+            with self.mistakes.noted():
+                raise mistake
+        return signature
 
     def _call(
         self,
@@ -84,7 +101,10 @@ class _Reading:
         inline: bool,
     ) -> Call:
         self.open.append(key)
-        arguments = [self._argument(parameter, place) for parameter in parameters]
+        arguments = []
+        for parameter in parameters:
+            with self.mistakes.noted():
+                arguments.append(self._argument(parameter, place))
         self.open.pop()
         nature = nature_of(function, inline=inline)
         return Call(key, function, place, nature, can_suspend(function, nature), arguments)
@@ -128,7 +148,7 @@ class _Reading:
 
     def _dependency(self, depends: Depends) -> Call:
         function = self.overrides.get(depends.function, depends.function)
-        signature = read_signature(function, self.spec.localns, returns=False)
+        signature = self._signature(function, returns=False)
         return self._call(depends.function, function, signature.parameters, signature.place, inline=depends.inline)
 
     def _singleton(self, depends: Depends, place: Place, parameter: str | None) -> Call:

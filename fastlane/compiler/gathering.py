@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import typing
 from collections.abc import Mapping as AbstractMapping
 from typing import Any, get_args
@@ -151,13 +153,25 @@ def markers_of(item: Field) -> tuple[Marker | Depends | State, ...]:
 
 
 def parameter_default(parameter: Parameter) -> Default:
-    """What a missing value becomes; a list, dict or set is copied for every request."""
-    if parameter.default is MISSING:
-        return Default()
-    if isinstance(parameter.default, (list, dict, set)):
-        # One object for all requests would remember what an earlier one put into it.
-        return Default(factory=parameter.default.copy)
-    return Default(parameter.default)
+    """What a missing value becomes; what can be changed is copied for every request."""
+    if parameter.factory is not None:
+        return Default(factory=parameter.factory)
+    default = parameter.default
+    if default is MISSING or _is_hashable(default):
+        return Default(default)
+    # One object for all requests would remember what an earlier one put into it.
+    if isinstance(default, (list, set)) and all(map(_is_hashable, default)):
+        return Default(factory=default.copy)
+    return Default(factory=functools.partial(copy.deepcopy, default))
+
+
+def _is_hashable(value: object) -> bool:
+    """It never changes, as far as a class tells."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def or_none(default: Default, reader: Reader | ListReader) -> Default:

@@ -35,5 +35,6 @@ def is_collected(error: CompileError) -> bool:
     errors = _collected.get()
     if errors is None:
         return False
-    errors.append(error)
+    known = set(map(str, errors))  # a dependency is read for every route that has it
+    errors += [mistake for mistake in error.each if str(mistake) not in known]
     return True

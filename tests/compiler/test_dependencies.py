@@ -660,3 +660,39 @@ def test_a_body_may_be_a_dependencys() -> None:
     endpoint = compiled(handler, methods="POST")
     assert endpoint.body is not None
     assert answer(endpoint, body=b'{"title":"t"}').strip(b'"') == b"t"
+
+
+class Paging(msgspec.Struct):
+    limit: int = 1
+    tags: list[str] = []
+
+
+def test_a_struct_as_a_dependency_makes_its_own_defaults():
+    async def show(paging: Annotated[Paging, Depends(Paging)]) -> Paging:
+        paging.tags.append("x")
+        return paging
+
+    endpoint = compiled(show)
+    for _ in range(2):
+        assert answer(endpoint, query="limit=2") == b'{"limit":2,"tags":["x"]}'
+    assert answer(endpoint, query="tags=a&tags=b") == b'{"limit":1,"tags":["a","b","x"]}'
+
+
+def test_what_a_partial_has_bound_is_not_read_from_the_request():
+    async def show(secret: str, database: object, n: int = 1) -> list[Any]:
+        return [secret, database, n]
+
+    endpoint = compiled(functools.partial(show, secret="s", database="d"))
+    assert answer(endpoint, query="secret=other&n=2") == b'["s","d",2]'
+    positional = compiled(functools.partial(show, "s", database="d"))
+    assert answer(positional, query="secret=other") == b'["s","d",1]'
+
+
+def test_a_partial_as_a_dependency_keeps_what_it_has_bound():
+    def scale(by: int, n: int = 1) -> int:
+        return by * n
+
+    async def show(n: Annotated[int, Depends(functools.partial(scale, by=3), inline=True)]) -> int:
+        return n
+
+    assert answer(compiled(show), query="by=7&n=2") == b"6"

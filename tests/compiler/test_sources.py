@@ -921,3 +921,24 @@ def test_a_structure_without_fields_is_read_from_nothing():
 
     assert answer(compiled(show)).endswith(b" None")
     assert errors(compiled(show), query="a=1") == [("query", "a", "Object contains unknown field `a`")]
+
+
+def test_a_default_that_can_be_changed_is_a_new_one_for_every_request():
+    class Inner(Struct):
+        tags: list[str]
+
+    async def show(page: Closed = Closed(order="x"), many: list[int] = [1]) -> str:  # noqa: B006, B008
+        page.page_size += 1
+        many.append(2)
+        return f"{page.page_size} {page.order} {many}"
+
+    async def create(inner: Inner = Inner(["a"])) -> list[str]:  # noqa: B008
+        inner.tags.append("b")
+        return inner.tags
+
+    for _ in range(2):
+        assert answer(compiled(show)) == b"11 x [1, 2]"
+        assert answer(compiled(create, methods="POST")) == b'["a","b"]'
+    endpoint = compiled(create, methods="POST")
+    for _ in range(2):
+        assert answer(endpoint) == b'["a","b"]'
