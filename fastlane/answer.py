@@ -10,6 +10,7 @@ from fastlane.errors import BadRequest, ContentTooLarge, ExpectationFailed, HTTP
 from fastlane.http.media import MSGPACK_TYPES, essence_of, is_read
 from fastlane.http.response import Response
 from fastlane.middleware.chain import respond, settle
+from fastlane.middleware.failures import fault
 
 if TYPE_CHECKING:
     from fastlane.endpoint import BodyRule
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "answer_failure",
     "answer_refusal",
+    "answer_unsendable",
     "body_length",
     "check_expectation",
     "check_media_type",
+    "check_response",
     "respond",
     "too_large",
     "wire_headers",
@@ -48,6 +51,26 @@ async def answer_refusal(table: RouteTable, request: Request, error: HTTPError) 
     result = endpoint.call(request)
     assert not isinstance(result, bytes | Response)
     return respond(endpoint, await result)
+
+
+def check_response(response: Response[Any]) -> None:
+    """Raises what keeps a response from being sent, before its first byte: content that nobody could encode, or a
+    status that is none of an answer (after a 1xx a client would wait on, RFC 9110 15.2).
+    """
+    if not 200 <= response.status <= 599:
+        raise ValueError(f"{response.status} is no status of an answer: use 200 to 599")
+    if not response.streams and not response.is_encoded:
+        response.wire_headers()
+
+
+async def answer_unsendable(table: RouteTable, request: Request, error: Exception) -> Response[Any]:
+    """What is sent instead of a response that ``check_response`` refuses. Never raises."""
+    response = await settle(table.failure(request, error))
+    try:
+        check_response(response)
+    except Exception as second:
+        return fault(request, second)
+    return response
 
 
 def wire_headers(endpoint: Endpoint, body: bytes) -> list[tuple[bytes, bytes]]:

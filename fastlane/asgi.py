@@ -11,9 +11,11 @@ from urllib.parse import quote, unquote_to_bytes
 from fastlane.answer import (
     answer_failure,
     answer_refusal,
+    answer_unsendable,
     body_length,
     check_expectation,
     check_media_type,
+    check_response,
     too_large,
     wire_headers,
 )
@@ -154,13 +156,10 @@ async def serve_request(app: App, scope: Scope, receive: Receive, send: Send) ->
                 )
                 return
             response = result
-    if not response.streams:
-        try:
-            response.wire_headers()
-        except Exception as error:
-            # Content that nobody could encode, found before the first byte left.
-            outcome = answer_failure(table, request, error)
-            response = outcome if isinstance(outcome, Response) else await outcome
+    try:
+        check_response(response)
+    except Exception as error:
+        response = await answer_unsendable(table, request, error)
     connection.close()
     await response(scope, receive, send)
 

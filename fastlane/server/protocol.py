@@ -9,7 +9,14 @@ from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from fastlane.answer import answer_refusal, check_expectation, check_media_type, too_large
+from fastlane.answer import (
+    answer_refusal,
+    answer_unsendable,
+    check_expectation,
+    check_media_type,
+    check_response,
+    too_large,
+)
 from fastlane.errors import BadRequest, HTTPError, Internal, Unavailable
 from fastlane.http.problem import problem_response
 from fastlane.http.request import Request
@@ -239,6 +246,13 @@ class LaneProtocol(Reception):
 
     def _reply_response(self, head: LaneHead, response: Response[Any]) -> None:
         status = response.status
+        try:
+            check_response(response)
+        except Exception as error:
+            self._phase = BUSY if self._phase == IDLE else self._phase
+            request = self._request(head, b"")
+            self.start_task(self._settle(head, answer_unsendable(self.lane.fastlane.table, request, error)))  # type: ignore[union-attr]
+            return
         if response.streams:
             self._stream(head, response)
             return

@@ -20,6 +20,7 @@ from fastlane import (
     App,
     BackgroundTasks,
     Body,
+    CallNext,
     Cookie,
     Depends,
     Form,
@@ -188,6 +189,34 @@ def build() -> App:
     @app.get("/packed", produces="application/msgpack")
     async def packed() -> dict[str, int]:
         return {"a": 1}
+
+    async def replace(request: Request, call_next: CallNext) -> Response[Any]:
+        await call_next(request)
+        return Response({"no": object()})
+
+    @app.get("/replaced", middleware=[replace])
+    async def replaced() -> str:
+        return "never seen"
+
+    @app.get("/statuses/{status}")
+    async def status(status: int) -> Response[Any]:
+        answer: Response[Any] = Response(None, status=204)
+        answer.status = status
+        return answer
+
+    @app.get("/stream/{status}")
+    async def stream_status(status: int) -> Response[Any]:
+        answer: Response[Any] = StreamingResponse([b"a"])
+        answer.status = status
+        return answer
+
+    @app.exception_handler(ValueError)
+    async def not_sent(request: Request, error: ValueError) -> Response[Any]:
+        return PlainTextResponse(f"not sent: {error}", status=500)
+
+    @app.exception_handler(TypeError)
+    async def not_sent_either(request: Request, error: TypeError) -> Response[Any]:
+        return Response({"again": object()}, status=500)
 
     @app.get("/seen")
     async def seen(request: Request) -> dict[str, Any]:
@@ -374,6 +403,10 @@ CASES: dict[str, tuple[str, str, dict[str, str], bytes | None]] = {
     "head of a stream": ("HEAD", "/stream", {}, None),
     "background": ("GET", "/later", {}, None),
     "packed": ("GET", "/packed", {"accept": "application/msgpack"}, None),
+    "content of a middleware that nobody encodes": ("GET", "/replaced", {}, None),
+    "status that is no answer": ("GET", "/statuses/101", {}, None),
+    "status that does not exist": ("GET", "/statuses/700", {}, None),
+    "stream whose status is no answer": ("GET", "/stream/100", {}, None),
     "seen": ("GET", "/seen?q=1", {}, None),
 }
 
