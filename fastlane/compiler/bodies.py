@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fastlane.compiler.annotations import take_apart
+from fastlane.compiler.completion import completing
 from fastlane.compiler.scalars import scalar_reader
 from fastlane.http.media import FORM, JSON_TYPES, MSGPACK_TYPES
 
@@ -54,8 +55,8 @@ class BodyDecoder:
             self.json: Callable[[bytes], Any] = reader.decode if reader is not None else bytes
             self.msgpack = self.json
         else:
-            self.json = msgspec.json.Decoder(body.annotation).decode
-            self.msgpack = msgspec.msgpack.Decoder(body.annotation).decode
+            self.json = completing(msgspec.json.Decoder(body.annotation).decode, body.annotation)
+            self.msgpack = completing(msgspec.msgpack.Decoder(body.annotation).decode, body.annotation)
 
     def decode(self, request: Request) -> Any:
         """The body of ``request``. Its Content-Type decides, never what the bytes look like."""

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from fastlane.compiler.annotations import describe
+from fastlane.compiler.completion import completing
 from fastlane.compiler.examine import wrong_values
 from fastlane.compiler.fitting import Fits, fits_function, sufficient_classes
 from fastlane.compiler.inspection import unwrap
@@ -84,7 +85,7 @@ class Whole:
         self.annotation = annotation
         self.format = form
         self.validate = validate
-        self._decode = form.decode_as(annotation)
+        self._decode = completing(form.decode_as(annotation), annotation)
         self.fits: Fits | None = fits_function(node)
         self.classes = sufficient_classes(node)
 

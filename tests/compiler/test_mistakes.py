@@ -26,7 +26,7 @@ def bad_dependency(a: Plain, b=3): ...
 
 
 async def everything_wrong(
-    b,  # noqa: ANN001
+    b,
     c: Plain,
     e: Annotated[int, Depends(bad_dependency)],
     d: str = Header(),  # type: ignore[assignment]
@@ -66,7 +66,7 @@ def test_a_mistake_of_a_dependency_is_said_once():
 
 
 def test_a_variable_is_not_missed_while_a_parameter_that_may_take_it_can_not_be_read():
-    async def handler(identity) -> None: ...  # noqa: ANN001
+    async def handler(identity) -> None: ...
 
     assert len(refusal(handler, "/{id}", ("id",)).each) == 1
 
