@@ -54,7 +54,9 @@ class LaneHead:
     """
 
     __slots__ = (
+        "_is_forwarded",
         "_lower",
+        "_target",
         "chunked",
         "content_length",
         "endpoint",
@@ -85,6 +87,8 @@ class LaneHead:
         self._lower = lower
         self.size = len(raw)
         self.message_size = 0
+        self._target: str | None = None
+        self._is_forwarded: bool | None = None
         self.method = method
         self.http_version = http_version
         self.keep_alive = self.plain = http_version == "1.1"
@@ -99,7 +103,16 @@ class LaneHead:
     @property
     def target(self) -> str:
         """The request target as it was sent."""
-        return self.raw[: self.raw.index(b"\r")].split(b" ")[1].decode("ascii")
+        if self._target is None:
+            self._target = self.raw[: self.raw.index(b"\r")].split(b" ")[1].decode("ascii")
+        return self._target
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether a proxy, or somebody who plays one, says whose request this is."""
+        if self._is_forwarded is None:
+            self._is_forwarded = b"\r\nx-forwarded-" in self._lower
+        return self._is_forwarded
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header that may stand once. ``ValueError`` where it stands twice."""

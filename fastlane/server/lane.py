@@ -76,7 +76,7 @@ class Lane:
         module = sys.modules.get("fastlane.app")
         is_fastlane = module is not None and isinstance(inner, module.App) and not inner.asgi_only
         self.fastlane: App | None = inner if is_fastlane else None
-        self.context: Any = None if self.fastlane is None else self.fastlane.context
+        self.context: Any = None if self.fastlane is None else self.fastlane.lifespan.within(app_state).context
         self.max_body = None if self.fastlane is None else self.fastlane.max_body
         self.access_log: AccessLog | None = getattr(config, "access_writer", None) or _uvicorn_access_log(config)
         self.default_headers: list[tuple[bytes, bytes]] | None = None
@@ -108,8 +108,10 @@ class Lane:
 
     def log_access(self, wire: Wire, head: LaneHead, status: int, size: int, seconds: float) -> None:
         """One line about one answer."""
-        client = wire.client_of(head)
-        address = f"{client[0]}:{client[1]}" if client else ""
+        address = wire.address
+        if head.is_forwarded:
+            client = wire.client_of(head)
+            address = f"{client[0]}:{client[1]}" if client else ""
         self.access_log(address, head.method, head.target, head.http_version, status, size, seconds)  # type: ignore[misc]
 
     def default_block(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
@@ -126,9 +128,12 @@ class Lane:
             return header_block([pair for pair in defaults if pair[0] not in names])
         return self.defaults
 
+    def _trusts(self, peer: tuple[str, int] | None) -> bool:
+        return self.trusted_hosts is not None and (peer[0] if peer else None) in self.trusted_hosts
+
     def forwarded_client(self, peer: tuple[str, int] | None, head: LaneHead) -> tuple[str, int] | None:
         """The client by ``X-Forwarded-For`` where the peer is trusted: the rightmost address that is not trusted."""
-        if self.trusted_hosts is None or (peer[0] if peer else None) not in self.trusted_hosts:
+        if not head.is_forwarded or not self._trusts(peer):
             return peer
         values = head.header_values(b"x-forwarded-for")
         if not values:
@@ -138,7 +143,7 @@ class Lane:
 
     def forwarded_scheme(self, peer: tuple[str, int] | None, head: LaneHead) -> str | None:
         """The scheme by ``X-Forwarded-Proto`` where the peer is trusted; None where nothing says."""
-        if self.trusted_hosts is None or (peer[0] if peer else None) not in self.trusted_hosts:
+        if not head.is_forwarded or not self._trusts(peer):
             return None
         values = head.header_values(b"x-forwarded-proto")
         scheme = values[-1].decode("latin-1") if values else ""

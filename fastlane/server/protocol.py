@@ -158,9 +158,11 @@ class LaneProtocol(Reception):
     def answer_again(self, head: LaneHead, body: bytes) -> None:
         endpoint: Endpoint = head.endpoint  # type: ignore[assignment]
         lane = self.lane
-        if endpoint.suspends or endpoint.empty or lane.access_log is not None:
+        if endpoint.suspends or endpoint.empty:
             self.answer(head, body)
             return
+        if lane.access_log is not None:
+            self._started_at = monotonic()
         # PERF: what `answer`, `_reply`, `write` and `complete` do for this case, in one frame: 0.9 µs instead of 1.5.
         request = Request(head, head.values, body, self, endpoint, lane.context) if endpoint.needs_request else None
         try:
@@ -176,6 +178,8 @@ class LaneProtocol(Reception):
                 self.transport.write(prefix + LENGTHS[length] + result)
                 state.total_requests += 1
                 self._served += 1
+                if lane.access_log is not None:
+                    lane.log_access(self, head, endpoint.status, length, monotonic() - self._started_at)
                 return
         self._reply(head, endpoint, result)  # type: ignore[arg-type]
 

@@ -25,6 +25,7 @@ class Wire(asyncio.Protocol):
     """What a connection does whatever it is saying. ``LaneProtocol`` adds what it says."""
 
     __slots__ = (
+        "_address",
         "_client",
         "_drained",
         "_gathered",
@@ -53,6 +54,7 @@ class Wire(asyncio.Protocol):
         self._reading_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_delay = 0.0
+        self._address: str | None = None
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
 
@@ -64,6 +66,14 @@ class Wire(asyncio.Protocol):
         if self._client is None:
             self._client = get_remote_addr(self.transport)
         return self._client
+
+    @property
+    def address(self) -> str:
+        """The peer's address and port for a log line; empty where it has none."""
+        if self._address is None:
+            client = self.client
+            self._address = f"{client[0]}:{client[1]}" if client else ""
+        return self._address
 
     @property
     def server(self) -> tuple[str, int | None] | None:
