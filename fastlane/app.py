@@ -79,7 +79,7 @@ class App(Router):
         self.strict_content_type = strict_content_type
         self.threads = WorkerThreads()
         self.context = RequestContext(self)
-        self.lifespan = Lifespan(self, lifespan)
+        self.lifespan = Lifespan(self, lifespan, self.context)
         self.dependency_overrides = Overrides(self._recompile)
         self.readiness_checks: tuple[Callable[[], Any], ...] = ()
         self._failures = FailureHandlers()
@@ -249,7 +249,7 @@ class App(Router):
                 endpoint = wrap_endpoint(endpoint, declared.middleware, failures)
                 routes.extend((template, method, endpoint) for method in declared.methods)
             elif isinstance(declared, Mount):
-                mounts.append((template, mount_endpoint(declared, self.context, failures)))
+                mounts.append((template, mount_endpoint(declared, self.lifespan, failures)))
             else:
                 websockets.append((template, websocket_endpoint(declared)))
         return RouteTable(

@@ -83,11 +83,15 @@ class ScopeConnection:
         """The scheme, as the server has worked it out for this scope."""
         return self.scheme
 
-    def is_disconnected(self) -> bool:
-        """The client is gone. ASGI tells only who waits, so the first question starts waiting and is answered False."""
-        if self._watch is None:
-            self._watch = asyncio.ensure_future(self._receive())
-        return self._watch.done() and self._watch.result()["type"] == "http.disconnect"
+    async def is_disconnected(self) -> bool:
+        """The client is gone. ASGI tells only who waits: from the first question on somebody does."""
+        watch = self._watch
+        if watch is None:
+            watch = self._watch = asyncio.ensure_future(self._receive())
+        if not watch.done():
+            # What the server knows already arrives within the next turn of the loop.
+            await asyncio.wait((watch,), timeout=0)
+        return watch.done() and watch.result()["type"] == "http.disconnect"
 
     def close(self) -> None:
         """Stop waiting, so that a streamed answer can."""
@@ -107,7 +111,7 @@ async def serve(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     elif kind == "websocket":
         await serve_websocket(app.table, scope, receive, send)
     elif kind == "lifespan":
-        await app.lifespan.serve(receive, send)
+        await app.lifespan.serve(receive, send, scope.get("state"))
     else:
         raise ValueError(f"fastlane serves http, websocket and lifespan scopes, not {kind!r}")
 
@@ -123,7 +127,8 @@ async def serve_request(app: App, scope: Scope, receive: Receive, send: Send) ->
     if endpoint.asgi is not None:
         await endpoint.asgi(scope, receive, send)
         return
-    request = Request(head, match.values, b"", connection, endpoint, app.context)
+    context = app.lifespan.within(scope.get("state")).context
+    request = Request(head, match.values, b"", connection, endpoint, context)
     response: Response[Any]
     try:
         check_expectation(head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +26,8 @@ logger = logging.getLogger("fastlane.error")
 
 
 class RequestContext:
-    """What every request of an app has in common. One per app, for as long as the app lives.
+    """What every request of an app has in common. One per app, for as long as the app lives; and one more for each
+    further lifespan at the same time, as tests have them.
 
     Attributes:
         app: the app.
@@ -45,36 +46,65 @@ class RequestContext:
 class Lifespan:
     """Starts and stops what an app needs while it serves.
 
+    Several servers, or test clients, may run the same app at the same time, each on a loop of its own. The first one
+    has the app's own context. The others find theirs by the state that ASGI hands on from lifespan to requests
+    (asgi-lifespan 2.0 "Lifespan State").
+
     Args:
-        app: whose context is filled.
+        app: whose routes it opens resources for.
         function: the user's, or None.
+        context: is filled with what the requests need.
 
     Raises:
         CompileError: ``function`` can't be one.
     """
 
-    __slots__ = ("_enter", "_opened", "_resources", "_stack", "app", "running")
+    __slots__ = (
+        "_enter",
+        "_function",
+        "_key",
+        "_opened",
+        "_resources",
+        "_served",
+        "_stack",
+        "app",
+        "context",
+        "running",
+    )
 
-    def __init__(self, app: App, function: LifespanFunction | None) -> None:
+    def __init__(self, app: App, function: LifespanFunction | None, context: RequestContext) -> None:
         self.app = app
+        self.context = context
         self.running = False
+        self._function = function
         self._enter = None if function is None else entrance(function)
+        # An app and another one that is mounted in it share one state.
+        self._key = f"fastlane.lifespan.{id(app)}"
+        self._served = False
         self._stack = AsyncExitStack()
         self._resources = AsyncExitStack()  # the app-scoped dependencies, which tests open anew
         self._opened: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+    def within(self, state: Mapping[str, Any] | None) -> Lifespan:
+        """The lifespan that a scope with this state belongs to."""
+        return state.get(self._key, self) if state else self
 
     async def start(self) -> None:
         """Freeze the app, enter the lifespan, open the app-scoped dependencies. What fails undoes what succeeded."""
         if self.running:
             raise RuntimeError("the lifespan of this app is running already")
-        context = self.app.context
+        context = self.context
         self.app.freeze()
-        async with AsyncExitStack() as stack:
-            if self._enter is not None:
-                context.state = await stack.enter_async_context(self._enter(self.app))
-            stack.push_async_callback(self._close_resources)
-            await self._open_resources()
-            self._stack = stack.pop_all()
+        try:
+            async with AsyncExitStack() as stack:
+                if self._enter is not None:
+                    context.state = await stack.enter_async_context(self._enter(self.app))
+                stack.push_async_callback(self._close_resources)
+                await self._open_resources()
+                self._stack = stack.pop_all()
+        except BaseException:
+            context.state = None
+            raise
         self.running = True
 
     async def stop(self) -> None:
@@ -83,7 +113,7 @@ class Lifespan:
         try:
             await self._stack.aclose()
         finally:
-            self.app.context.state = None
+            self.context.state = None
 
     async def refresh(self) -> None:
         """Open the app-scoped dependencies anew where tests have overridden one since they were opened."""
@@ -92,18 +122,34 @@ class Lifespan:
             await self._open_resources()
 
     async def _open_resources(self) -> None:
-        context = self.app.context
+        context = self.context
         async with AsyncExitStack() as stack:
             context.singletons = await open_singletons(self.app.environment, context.state, stack)
             self._resources = stack.pop_all()
         self._opened = resources_of(self.app)
 
     async def _close_resources(self) -> None:
-        self.app.context.singletons = Singletons()
+        self.context.singletons = Singletons()
         await self._resources.aclose()
 
-    async def serve(self, receive: Receive, send: Send) -> None:
-        """The ASGI lifespan protocol (asgi-lifespan 2.0)."""
+    async def serve(self, receive: Receive, send: Send, state: MutableMapping[str, Any] | None = None) -> None:
+        """The ASGI lifespan protocol (asgi-lifespan 2.0).
+
+        Args:
+            state: of the scope, where the server has one. Without it the app can have one lifespan at a time.
+        """
+        lifespan = self
+        if state is not None:
+            if self._served:
+                lifespan = Lifespan(self.app, self._function, RequestContext(self.app))
+            state[self._key] = lifespan
+        lifespan._served = True
+        try:
+            await lifespan._converse(receive, send)
+        finally:
+            lifespan._served = False
+
+    async def _converse(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             await self.start()

@@ -15,7 +15,7 @@ from fastlane.routing.automatic import asgi_endpoint
 
 if TYPE_CHECKING:
     from fastlane.http.stream import Message, Receive, Scope, Send
-    from fastlane.lifespan import RequestContext
+    from fastlane.lifespan import Lifespan
     from fastlane.middleware.failures import FailureHandlers
     from fastlane.routing.route import Mount
 
@@ -86,7 +86,7 @@ class Forwarding:
             await asyncio.wait((self._task,), timeout=1)
 
 
-def mount_endpoint(mount: Mount, context: RequestContext, failures: FailureHandlers) -> Endpoint:
+def mount_endpoint(mount: Mount, lifespan: Lifespan, failures: FailureHandlers) -> Endpoint:
     """The endpoint of a mount: an ASGI application that finds ``root_path`` extended by the mount's path."""
     application = mount.application
     path = mount.path
@@ -109,10 +109,14 @@ def mount_endpoint(mount: Mount, context: RequestContext, failures: FailureHandl
         started: list[Forwarding] = []
 
         async def forward(request: Request) -> Response[Any]:
+            if started:
+                # Its first run has read the body, and a second one would wait for it in vain.
+                raise RuntimeError("call_next() was called twice: a mounted application answers a request once")
             started.append(Forwarding(application, below(scope), receive))
             return await started[-1].start()
 
         endpoint = wrap_endpoint(Endpoint(forward, suspends=True, route=mount), mount.middleware, failures)
+        context = lifespan.within(scope.get("state")).context
         request = Request(ScopeHead(scope), (), b"", ScopeConnection(scope, receive), endpoint, context)
         try:
             response: Any = await endpoint.call(request)  # type: ignore[misc]  # a wrapped call is a coroutine

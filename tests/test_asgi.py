@@ -208,15 +208,38 @@ def test_a_handler_can_learn_that_the_client_went_away() -> None:
 
     @app.get("/")
     async def handler(request: Request) -> str:
-        seen.append(request.connection.is_disconnected())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        seen.append(request.connection.is_disconnected())
+        seen.append(await request.is_disconnected())
         return ""
 
     exchange(app, scope(), {"type": "http.disconnect"})
 
-    assert seen == [False, True]
+    assert seen == [True]
+
+
+def test_a_handler_can_ask_again_whether_the_client_is_there() -> None:
+    app = App()
+    seen: list[bool] = []
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        seen.append(await request.is_disconnected())
+        gone.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        seen.append(await request.is_disconnected())
+        seen.append(await request.is_disconnected())
+        return ""
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None: ...
+
+    gone = asyncio.Event()
+    asyncio.run(app(scope(), receive, send))
+
+    assert seen == [False, True, True]
 
 
 def test_waiting_for_a_disconnect_ends_with_the_answer() -> None:
@@ -224,7 +247,7 @@ def test_waiting_for_a_disconnect_ends_with_the_answer() -> None:
 
     @app.get("/")
     async def handler(request: Request) -> bool:
-        return request.connection.is_disconnected()
+        return await request.is_disconnected()
 
     async def main() -> int:
         async def receive() -> dict[str, Any]:

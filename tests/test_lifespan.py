@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from fastlane import App, CompileError, Depends, FrozenAppError, State
+from fastlane import App, CallNext, CompileError, Depends, FrozenAppError, Request, Response, State
 from fastlane.testing import TestClient
 
 
@@ -238,3 +238,125 @@ def test_a_cancellation_passes(where: str) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         run_protocol(App(lifespan=lifespan))
+
+
+def counting(order: list[str]) -> App:
+    async def lifespan(app: App) -> AsyncIterator[list[int]]:
+        order.append("up")
+        yield []
+        order.append("down")
+
+    app = App(lifespan=lifespan)
+
+    @app.get("/")
+    async def count(hits: Annotated[list[int], State()]) -> int:
+        hits.append(1)
+        return len(hits)
+
+    return app
+
+
+def test_clients_at_the_same_time_have_a_lifespan_each() -> None:
+    order: list[str] = []
+    app = counting(order)
+
+    with TestClient(app) as one, TestClient(app) as two:
+        assert [one.get("/").json(), one.get("/").json(), two.get("/").json()] == [1, 2, 1]
+    with TestClient(app) as three:
+        assert three.get("/").json() == 1
+
+    assert order == ["up", "up", "down", "down", "up", "down"]
+
+
+def test_a_client_that_is_not_closed_is_in_nobody_s_way() -> None:
+    order: list[str] = []
+    app = counting(order)
+    forgotten = TestClient(app)
+    assert forgotten.get("/").json() == 1
+
+    with TestClient(app) as client:
+        assert client.get("/").json() == 1
+    assert forgotten.get("/").json() == 2
+    forgotten.close()
+
+
+def test_middleware_around_a_mount_finds_the_state_of_its_own_lifespan() -> None:
+    order: list[str] = []
+    app = counting(order)
+    seen: list[Any] = []
+
+    @app.middleware
+    async def look(request: Request, call_next: CallNext) -> Response[Any]:
+        seen.append(request.context.state)
+        return await call_next(request)
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await Response("mounted")(scope, receive, send)
+
+    app.mount("/m", mounted)
+
+    with TestClient(app) as one, TestClient(app) as two:
+        for client in (one, two):
+            client.get("/")
+            client.get("/m")
+
+    assert seen[0] is seen[1]
+    assert seen[2] is seen[3]
+    assert seen[0] is not seen[2]
+
+
+def test_overriding_opens_the_resources_of_the_client_that_asks() -> None:
+    app = App()
+
+    async def real() -> str:
+        return "real"
+
+    async def fake() -> str:
+        return "fake"
+
+    @app.get("/")
+    async def show(value: Annotated[str, Depends(real, scope="app")]) -> str:
+        return value
+
+    with TestClient(app) as one, TestClient(app) as two:
+        with two.override(real, fake):
+            assert (one.get("/").text, two.get("/").text) == ("fake", "fake")
+        assert (one.get("/").text, two.get("/").text) == ("real", "real")
+
+
+def test_a_start_that_fails_leaves_no_state() -> None:
+    async def lifespan(app: App) -> AsyncIterator[list[int]]:
+        yield []
+
+    app = App(lifespan=lifespan)
+
+    async def broken() -> str:
+        raise OSError("no broker")
+
+    @app.get("/")
+    async def show(value: Annotated[str, Depends(broken, scope="app")]) -> str:
+        return value
+
+    with pytest.raises(OSError, match="no broker"), TestClient(app):
+        pass
+    assert app.context.state is None
+
+
+def test_a_server_without_lifespan_state_has_one_lifespan_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    app = counting([])
+
+    async def second() -> list[str]:
+        answers: list[str] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "lifespan.startup"}
+
+        async def send(message: Any) -> None:
+            answers.append(message["type"])
+
+        await app({"type": "lifespan"}, receive, send)
+        return answers
+
+    with TestClient(app):
+        assert asyncio.run(second()) == ["lifespan.startup.failed"]
+    assert "running already" in caplog.text

@@ -213,3 +213,16 @@ def test_an_application_that_resists_its_end_is_ended() -> None:
 
     with TestClient(app) as client:
         assert client.get("/m").text == "dropped"
+
+
+def test_a_second_call_of_a_mount_fails_instead_of_waiting_for_the_body_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def again(request: Request, call_next: CallNext) -> Response[Any]:
+        await call_next(request)
+        return await call_next(request)
+
+    app = App(middleware=[again])
+    app.mount("/m", echo)
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.get("/m").status == 500
+    assert "call_next() was called twice" in caplog.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -54,7 +54,7 @@ class Connection(Protocol):
 
     def client_of(self, head: Any) -> tuple[str, int] | None: ...
     def scheme_of(self, head: Any) -> str: ...
-    def is_disconnected(self) -> bool: ...
+    def is_disconnected(self) -> bool | Awaitable[bool]: ...
 
 
 class Request:
@@ -194,7 +194,8 @@ class Request:
 
     async def is_disconnected(self) -> bool:
         """Whether the client has gone, as far as the server knows."""
-        return self.connection.is_disconnected()
+        answer = self.connection.is_disconnected()
+        return answer if isinstance(answer, bool) else await answer
 
     def __repr__(self) -> str:
         return f"<Request {self.head.method} {self.head.raw_path.decode('latin-1')}>"

@@ -108,8 +108,9 @@ class AsyncTestClient:
 
     async def request(self, method: str, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
         """Send a request with any method; ``options`` are those of ``RequestOptions``."""
-        await self._prepare()
+        state = await self._prepare()
         outgoing = outgoing_request(method, url, options, self.headers, self.cookies)
+        outgoing.scope["state"] = state
         response = await exchange(self.app, outgoing, raise_server_exceptions=self.raise_server_exceptions)
         self.cookies.store(response.headers.getlist("set-cookie"))
         return response
@@ -147,9 +148,13 @@ class AsyncTestClient:
         scope = outgoing_websocket(url, params, headers, subprotocols, self.headers, self.cookies)
         return AsyncWebSocketSession(self.app, scope, self._prepare)
 
-    async def _prepare(self) -> None:
-        """Start the app if it is not running, and open what an override has changed."""
+    async def _prepare(self) -> dict[str, Any]:
+        """Start the app if it is not running, and open what an override has changed. Answers the lifespan's state."""
         app = self.app
+        if self._lifespan is not None and self._lifespan.loop is not asyncio.get_running_loop():
+            # It ended with its loop: a client at module level serves one test after the other.
+            self._lifespan = None
+            self._starting = asyncio.Lock()
         async with self._starting:
             if self._validate_responses and self._validated_before is None and isinstance(app, App):
                 self._validated_before = app.validate_responses(True)
@@ -157,5 +162,7 @@ class AsyncTestClient:
                 lifespan = LifespanTask(app)
                 await lifespan.start()
                 self._lifespan = lifespan
+            state = {} if self._lifespan is None else self._lifespan.state
             if isinstance(app, App):
-                await app.lifespan.refresh()
+                await app.lifespan.within(state).refresh()
+            return dict(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastlane.middleware.failures import unhandled_errors
 
@@ -17,11 +17,18 @@ ASGIApplication = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
 
 
 class LifespanTask:
-    """Start-up and shutdown in one task, because cancel scopes and task groups must be left where they were entered."""
+    """Start-up and shutdown in one task, because cancel scopes and task groups must be left where they were entered.
 
-    __slots__ = ("_app", "_errors", "_replies", "_stopping", "_task")
+    Attributes:
+        loop: where it runs.
+        state: what the application left for its requests; each gets a copy (asgi-lifespan 2.0).
+    """
+
+    __slots__ = ("_app", "_errors", "_replies", "_stopping", "_task", "loop", "state")
 
     def __init__(self, app: ASGIApplication) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.state: dict[str, Any] = {}
         self._app = app
         self._errors: list[Exception] = []
         self._stopping = asyncio.Event()
@@ -56,7 +63,7 @@ class LifespanTask:
 
         try:
             await self._app(
-                {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}},
+                {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state},
                 receive,
                 self._replies.put,
             )

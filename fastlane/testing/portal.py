@@ -15,9 +15,10 @@ T = TypeVar("T")
 class Portal:
     """Runs coroutines on a loop of its own, from any other thread."""
 
-    __slots__ = ("_loop", "_thread")
+    __slots__ = ("_closing", "_loop", "_thread")
 
     def __init__(self) -> None:
+        self._closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="fastlane-testing", daemon=True)
         self._thread.start()
@@ -25,7 +26,11 @@ class Portal:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            while not self._closing:
+                try:
+                    self._loop.run_forever()
+                except (KeyboardInterrupt, SystemExit):
+                    pass  # the task that raised it keeps it as its result: whoever waits for that must get it
         finally:
             self._loop.run_until_complete(end_tasks())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -45,6 +50,7 @@ class Portal:
 
     def close(self) -> None:
         """Cancel what still runs, and end the thread."""
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join()

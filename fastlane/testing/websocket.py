@@ -37,7 +37,7 @@ class AsyncWebSocketSession:
     Receiving raises ``WebSocketDisconnect`` when the app has closed, and what the app raised when it has failed.
     """
 
-    def __init__(self, app: ASGIApplication, scope: Scope, prepare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, app: ASGIApplication, scope: Scope, prepare: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self._app = app
         self._scope = scope
         self._prepare = prepare
@@ -47,7 +47,7 @@ class AsyncWebSocketSession:
         self.accepted_subprotocol: str | None = None
 
     async def __aenter__(self) -> AsyncWebSocketSession:
-        await self._prepare()
+        self._scope["state"] = await self._prepare()
         self._task = asyncio.create_task(self._run())
         await self._to_app.put({"type": "websocket.connect"})
         message = await self._next()

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -128,3 +129,15 @@ def test_an_application_that_returns_early_is_a_disconnect() -> None:
         assert caught.value.code == 1006
 
     asyncio.run(main())
+
+
+def test_a_client_at_module_level_serves_one_loop_after_the_other() -> None:
+    order: list[str] = []
+    client = AsyncTestClient(noting(order))
+
+    async def ask() -> Any:
+        return (await client.get("/")).json()
+
+    assert asyncio.run(ask()) is True
+    assert asyncio.run(ask()) is True
+    assert order == ["start", "request", "stop"] * 2

@@ -316,3 +316,22 @@ def test_tasks_that_still_run_are_cancelled_at_the_end() -> None:
         client.get("/")
         assert ended == []
     assert ended == ["ended"]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_would_end_the_process_is_raised_too(error: type[BaseException]) -> None:
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        yield
+        raise error
+
+    app = App(lifespan=lifespan)
+
+    @app.get("/")
+    async def leave() -> str:
+        raise error
+
+    client = TestClient(app)
+    with pytest.raises(error):
+        client.get("/")
+    with pytest.raises(error):
+        client.close()
