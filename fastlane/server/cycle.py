@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastlane.server.head import LaneHead
     from fastlane.server.protocol import LaneProtocol
 
-__all__ = ["Cycle", "build_scope"]
+__all__ = ["Cycle", "build_scope", "note_cut_off"]
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -24,6 +24,20 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 READ_AHEAD = 65536
 """Bytes of a body that wait for the application before reading pauses."""
+
+
+def note_cut_off(error: BaseException, head: LaneHead) -> bool:
+    """Whether the server cancelled the running task, whose time is over; then it is logged, in one line.
+
+    Nothing is wrong with the code, and a stack would tell nothing but where it waited.
+    """
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return False
+    logger.warning("%s %r was cut off: --graceful-timeout is over", head.method, head.target)
+    return True
 
 
 def build_scope(protocol: LaneProtocol, head: LaneHead) -> dict[str, Any]:
@@ -135,8 +149,9 @@ class Cycle:
         try:
             result = await application(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
         except BaseException as error:
-            # CancelledError is the graceful timeout; the client must not be left waiting, whatever it was.
-            logger.error("Exception in ASGI application\n", exc_info=error)
+            # The client must not be left waiting, whatever it was.
+            if not note_cut_off(error, self.head):
+                logger.error("Exception in ASGI application\n", exc_info=error)
             self._give_up()
             if not isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError):
                 raise

@@ -21,7 +21,7 @@ from fastlane.errors import BadRequest, HTTPError, Internal, Unavailable
 from fastlane.http.problem import problem_response
 from fastlane.http.request import Request
 from fastlane.http.response import Response
-from fastlane.server.cycle import Cycle, build_scope
+from fastlane.server.cycle import Cycle, build_scope, note_cut_off
 from fastlane.server.lane import Lane
 from fastlane.server.reception import BODY, BUSY, CLOSED, IDLE, STREAM, Reception
 from fastlane.server.reply import LENGTHS, LENGTHS_COUNT, is_bodiless
@@ -206,7 +206,8 @@ class LaneProtocol(Reception):
             result = await endpoint.call(request)  # type: ignore[arg-type, misc]
         except Exception as error:
             self._fail(head, error, request, body)
-        except BaseException:
+        except BaseException as error:
+            note_cut_off(error, head)
             self._close()
             raise
         else:
@@ -228,7 +229,8 @@ class LaneProtocol(Reception):
     async def _settle(self, head: LaneHead, outcome: Awaitable[Response[Any]]) -> None:
         try:
             response = await outcome
-        except BaseException:
+        except BaseException as error:
+            note_cut_off(error, head)
             self._close()
             raise
         self._reply_response(head, response)

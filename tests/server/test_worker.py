@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 import trustme
 
+from fastlane import App
 from fastlane.server import server as server_module
 from fastlane.server import worker
 from fastlane.server.config import LaneConfig
@@ -303,6 +304,31 @@ def test_what_runs_in_a_reload_is_cut_off_after_the_graceful_timeout_though_othe
             return time.monotonic() - began
 
     assert running.run(client) < 1.2
+
+
+@pytest.mark.parametrize("kind", ["asgi", "fastlane"])
+def test_what_is_cut_off_is_one_line_of_the_log_and_no_traceback(caplog, kind):
+    native = App()
+
+    @native.get("/sleep~3600")
+    async def sleep() -> None:
+        await asyncio.sleep(3600)
+
+    running = Running(options(graceful_timeout=0.2), app=app if kind == "asgi" else native)
+
+    def client():
+        with running.connect() as busy:
+            busy.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+            while not running.board.slot(0).in_flight:
+                time.sleep(0.001)
+            running.term(stopping=True)
+            return busy.recv(10)
+
+    with caplog.at_level(logging.INFO):
+        running.run(client)
+    [line] = [record for record in caplog.records if record.name == "uvicorn.error" and record.levelno >= 30]
+    assert line.getMessage() == "GET '/sleep~3600' was cut off: --graceful-timeout is over"
+    assert "Traceback" not in caplog.text
 
 
 def test_what_does_not_end_is_cut_off_at_the_graceful_timeout(caplog):
