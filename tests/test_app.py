@@ -153,8 +153,8 @@ def test_all_errors_of_an_app_are_collected() -> None:
     problems = [str(error) for error in errors]
     assert [route.path for route in app.routes] == ["/good", "/r/good"]
     assert app.compile_errors() == []
-    assert len(problems) == 5
-    for part, problem in zip(["'x'", "status_code", "claimed twice", "'x'", "WebSocket"], problems, strict=True):
+    assert len(problems) == 4  # the same mistake of the same handler is said once
+    for part, problem in zip(["'x'", "status_code", "claimed twice", "WebSocket"], problems, strict=True):
         assert part in problem
     with pytest.raises(CompileError):
         app.get("/bad")(bad)
