@@ -8,7 +8,6 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, NewType, TypeVar, Union
 
 import msgspec
@@ -43,8 +42,7 @@ class UnresolvedName(CompileError):
     """An annotation names something that does not exist yet. The freeze tries again (REQUESTS 1)."""
 
 
-@dataclass(slots=True, frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where an error of compilation points to."""
 
     handler: str
@@ -58,8 +56,7 @@ class Place:
         return kind(problem, mend=mend, handler=self.handler, parameter=parameter, file=self.file, line=self.line)
 
 
-@dataclass(slots=True, frozen=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """A parameter of a handler or dependency.
 
     Attributes:
@@ -76,8 +73,7 @@ class Parameter:
     factory: Callable[[], Any] | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """What a function asks for and returns.
 
     Attributes:
@@ -92,8 +88,7 @@ class Signature:
     mistakes: tuple[CompileError, ...] = ()
 
 
-@dataclass(slots=True, frozen=True)
-class Annotation:
+class Annotation(msgspec.Struct, frozen=True):
     """An annotation taken apart.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Decoded dataclasses, completed.
 
-msgspec (0.22) leaves a plain default of a dataclass in the class where JSON lacks the field: the attribute is there, but
-not in the ``__dict__``, and what msgspec encodes is the ``__dict__``. Such an object would be sent back without the field.
+msgspec (0.22) leaves a plain default of a dataclass in the class where JSON lacks the field: the attribute is there,
+but not in the ``__dict__``, and what msgspec encodes is the ``__dict__``. Such an object would be sent back without it.
 Dataclasses with slots, attrs classes and Structs are not concerned.
 """
 

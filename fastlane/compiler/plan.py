@@ -8,8 +8,9 @@ Plan ── calls: Call… (dependencies, innermost first, then the handler)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
 
 from fastlane.compiler.annotations import MISSING
 
@@ -39,8 +40,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
-class Default:
+class Default(msgspec.Struct):
     """What a missing value becomes. ``required`` where nothing stands in for it."""
 
     value: Any = MISSING
@@ -51,8 +51,7 @@ class Default:
         return self.value is MISSING and self.factory is None
 
 
-@dataclass(slots=True)
-class Value:
+class Value(msgspec.Struct):
     """One scalar, or one collection of scalars, under one name on the wire."""
 
     source: Source
@@ -61,8 +60,7 @@ class Value:
     default: Default
 
 
-@dataclass(slots=True)
-class Mapping:
+class Mapping(msgspec.Struct):
     """All names and values of a query string or form, as a dict."""
 
     source: Source
@@ -70,8 +68,7 @@ class Mapping:
     reader: Reader | ListReader
 
 
-@dataclass(slots=True)
-class Body:
+class Body(msgspec.Struct):
     """The whole body.
 
     Attributes:
@@ -88,8 +85,7 @@ class Body:
     max_size: int | None = None
 
 
-@dataclass(slots=True)
-class Structure:
+class Structure(msgspec.Struct):
     """A structure whose fields are read one by one, possibly from several sources.
 
     Attributes:
@@ -106,33 +102,29 @@ class Structure:
     fields: list[tuple[str, Value]]
     rest: Body | None = None
     rest_names: tuple[str, ...] = ()
-    default: Default = field(default_factory=Default)
+    default: Default = msgspec.field(default_factory=Default)
     closed: Source | None = None
 
 
-@dataclass(slots=True)
-class Given:
+class Given(msgspec.Struct):
     """The request itself, or a new list of background tasks."""
 
     what: Literal["request", "background"]
 
 
-@dataclass(slots=True)
-class StateOf:
+class StateOf(msgspec.Struct):
     """What the lifespan yielded, which must be a ``type`` (None: whatever it is)."""
 
     type: type | None
 
 
-@dataclass(slots=True)
-class Result:
+class Result(msgspec.Struct):
     """The value of a dependency."""
 
     call: Call
 
 
-@dataclass(slots=True)
-class Singleton:
+class Singleton(msgspec.Struct):
     """The value of an app-scoped dependency."""
 
     call: Call
@@ -141,8 +133,7 @@ class Singleton:
 Node: TypeAlias = "Value | Mapping | Body | Structure | Given | StateOf | Result | Singleton"
 
 
-@dataclass(slots=True)
-class Argument:
+class Argument(msgspec.Struct):
     """One argument of a call."""
 
     name: str
@@ -150,8 +141,7 @@ class Argument:
     node: Node
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One function that a route calls: a dependency, or the handler.
 
     Attributes:
@@ -169,8 +159,7 @@ class Call:
     arguments: list[Argument]
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """Everything about a route that can be known before a request.
 
     Attributes:

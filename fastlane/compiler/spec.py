@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from fastlane.compiler.threads import WorkerThreads
 from fastlane.params import Depends
@@ -31,8 +32,7 @@ DEFAULT_MAX_BODY: Final = 1024 * 1024
 """Bytes of a buffered body (REQUESTS 5)."""
 
 
-@dataclass(slots=True)
-class RouteSpec:
+class RouteSpec(msgspec.Struct):
     """One route, as its decorator wrote it.
 
     Attributes:
@@ -58,12 +58,11 @@ class RouteSpec:
     dependencies: tuple[Depends, ...] = ()
     inline: bool = False
     max_body: int | Unset | None = UNSET
-    localns: Mapping[str, object] = field(default_factory=dict)
+    localns: Mapping[str, object] = msgspec.field(default_factory=dict)
     strict_content_type: bool = True
 
 
-@dataclass(slots=True)
-class Environment:
+class Environment(msgspec.Struct):
     """What all routes of an app share when they are compiled.
 
     Attributes:
@@ -76,7 +75,7 @@ class Environment:
     """
 
     max_body: int | None = DEFAULT_MAX_BODY
-    overrides: Mapping[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict)
+    overrides: Mapping[Callable[..., Any], Callable[..., Any]] = msgspec.field(default_factory=dict)
     validate_responses: bool = False
-    threads: WorkerThreads = field(default_factory=WorkerThreads)
-    singletons: dict[Callable[..., Any], Call] = field(default_factory=dict)
+    threads: WorkerThreads = msgspec.field(default_factory=WorkerThreads)
+    singletons: dict[Callable[..., Any], Call] = msgspec.field(default_factory=dict)

@@ -30,8 +30,7 @@ __all__ = [
 ]
 
 
-@dataclasses.dataclass(slots=True, frozen=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """A field of a structure: its name, its name on the wire, its annotation with markers, its default."""
 
     name: str
