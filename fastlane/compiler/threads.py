@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -29,20 +30,25 @@ class WorkerThreads:
 
     ``concurrent.futures`` is not used because it joins its threads at exit: a call that never returns would keep the
     process alive (PROCESSES "Hangs"). Nothing is started before the first call, so that an app may be imported before a
-    fork.
+    fork; and a process that was forked after one starts threads of its own, since it has none of its parent's.
 
     Args:
         workers: threads, at least 1.
         backlog: calls that may wait while all threads are busy, 0 or more.
     """
 
-    __slots__ = ("_calls", "_free", "_lock", "_started", "backlog", "workers")
+    __slots__ = ("_calls", "_free", "_lock", "_process", "_started", "backlog", "workers")
 
     def __init__(self, workers: int = WORKERS, backlog: int = BACKLOG) -> None:
         if workers < 1 or backlog < 0:
             raise ValueError(f"WorkerThreads: workers must be ≥ 1 and backlog ≥ 0, got {workers} and {backlog}")
         self.workers = workers
         self.backlog = backlog
+        self._begin()
+
+    def _begin(self) -> None:
+        """No threads, and nothing for them to do."""
+        self._process = os.getpid()
         self._calls: SimpleQueue[_Call] = SimpleQueue()
         self._lock = threading.Lock()
         self._started = 0
@@ -57,7 +63,7 @@ class WorkerThreads:
         Raises:
             Unavailable: every thread is busy and the backlog is full.
         """
-        if self._free <= -self.backlog and self._started == self.workers:
+        if self._free <= -self.backlog and self._started == self.workers and self._process == os.getpid():
             raise Unavailable("all worker threads are busy", headers={"retry-after": "1"})
         return await self.finish(function)
 
@@ -65,6 +71,9 @@ class WorkerThreads:
         """As ``run``, and never refused: what a request has begun in a thread must also be ended there, or a full
         backlog would undo work that is done.
         """
+        if self._process != os.getpid():
+            # The lock, too: a thread of the parent's may have held it in the moment of the fork.
+            self._begin()
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         call = _Call(contextvars.copy_context(), function, loop, outcome)

@@ -1,5 +1,8 @@
 import asyncio
 import contextvars
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -172,3 +175,27 @@ def test_an_open_loop_that_refuses_is_no_closed_one() -> None:
     outcome: Any = None
     with pytest.raises(RuntimeError, match="no"):
         _Call(contextvars.copy_context(), int, loop, outcome).run()
+
+
+FORKING = """
+import asyncio, os
+from fastlane.compiler.threads import WorkerThreads
+
+threads = WorkerThreads(workers=1, backlog=0)
+
+def process():
+    return asyncio.run(asyncio.wait_for(threads.run(os.getpid), 10))
+
+assert process() == os.getpid()
+child = os.fork()
+if child == 0:
+    os._exit(7 if process() == os.getpid() else 1)
+assert process() == os.getpid()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_has_threads_of_its_own():
+    # Python warns of a fork beside threads since 3.12: that one is the point.
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING], check=True, timeout=30)
