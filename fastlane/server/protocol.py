@@ -23,7 +23,8 @@ from fastlane.http.request import Request
 from fastlane.http.response import Response
 from fastlane.server.cycle import Cycle, build_scope, note_cut_off
 from fastlane.server.lane import Lane
-from fastlane.server.reception import BODY, BUSY, CLOSED, IDLE, STREAM, Reception
+from fastlane.server.phases import BODY, BUSY, CLOSED, IDLE, STREAM
+from fastlane.server.reception import Reception
 from fastlane.server.reply import LENGTHS, LENGTHS_COUNT, is_bodiless
 
 if TYPE_CHECKING:

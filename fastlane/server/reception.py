@@ -3,11 +3,6 @@
 Bytes go one way. They collect in the ``Intake`` until a head is whole, its body is taken behind it, the request is
 answered, and only then the next one is looked at. So there is one request at a time on a connection, pipelined ones
 wait as bytes, and nothing of the application runs inside a parser.
-
-    IDLE ──► HEAD ──► BODY ──► BUSY ──► IDLE     a compiled route: buffered body in, bytes out
-                 └──► STREAM ──► BUSY ──► IDLE   a plain ASGI application, which reads while the body arrives
-                          └──► DROP ──► IDLE     answered before its body was there: the rest is read and dropped
-    any ──► LINGER ──► CLOSED                    closing, but still reading, so that the answer arrives
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ from fastlane.http.problem import problem_response
 from fastlane.server.cycle import READ_AHEAD
 from fastlane.server.intake import Intake
 from fastlane.server.lane import Lane
+from fastlane.server.phases import BODY, BUSY, CLOSED, DROP, HEAD, IDLE, LINGER, STREAM
 from fastlane.server.wire import Wire
 
 if TYPE_CHECKING:
@@ -32,11 +28,9 @@ if TYPE_CHECKING:
     from fastlane.server.cycle import Cycle
     from fastlane.server.head import LaneHead
 
-__all__ = ["BODY", "BUSY", "CLOSED", "DROP", "HEAD", "IDLE", "LINGER", "STREAM", "Reception"]
+__all__ = ["Reception"]
 
 logger = logging.getLogger("uvicorn.error")
-
-IDLE, HEAD, BODY, STREAM, BUSY, DROP, LINGER, CLOSED = range(8)
 
 TURN = 64
 """Pipelined requests that are answered before other connections get a turn."""
