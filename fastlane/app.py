@@ -18,6 +18,7 @@ from fastlane.overrides import Overrides
 from fastlane.routing.conflicts import Claims
 from fastlane.routing.route import Mount, Placement, Route, WebSocketRoute
 from fastlane.routing.router import Router
+from fastlane.routing.surroundings import settle
 from fastlane.routing.table import RouteTable
 from fastlane.routing.urls import UrlBuilder
 from fastlane.websocket import websocket_binder, websocket_endpoint
@@ -200,6 +201,9 @@ class App(Router):
                 environment = self._new_environment()
                 table = self._compile(environment)
                 self._environment, self._table, self._frozen = environment, table, True
+                for declared in self._everything():
+                    if not isinstance(declared, Mount):
+                        settle(declared.localns)
             return self._table
 
     def compile_errors(self) -> list[CompileError]:
@@ -309,7 +313,10 @@ class App(Router):
             elif isinstance(declared, WebSocketRoute):
                 websocket_binder(declared)
         except UnresolvedName:
-            pass  # tried again when the app freezes: the name may be defined further down in the module
+            pass  # tried again when the app freezes: the name may be defined further down
+        else:
+            if not isinstance(declared, Mount):
+                settle(declared.localns)
         self._claims.claim(declared)
 
     def _withdraw(self, declared: Route | WebSocketRoute | Mount) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from fastlane.errors import CompileError, FrozenAppError
@@ -21,6 +20,7 @@ from fastlane.routing.route import (
     handler_name,
     handler_place,
 )
+from fastlane.routing.surroundings import surroundings_of
 from fastlane.routing.template import parse_template
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Router:
         """A handler for WebSocket connections: ``async def handler(websocket: WebSocket) -> None``."""
 
         def decorate(handler: Handler) -> Handler:
-            localns = locals_of(sys._getframe(1))
+            localns = surroundings_of(sys._getframe(1))
             try:
                 self._add(WebSocketRoute(path, handler, name or handler_name(handler), localns))
             except CompileError as error:
@@ -156,7 +156,7 @@ class Router:
     def _decorator(self, path: str, methods: Sequence[str], options: RouteOptions) -> Callable[[Handler], Handler]:
         def decorate(handler: Handler) -> Handler:
             try:
-                self._add(build_route(path, methods, handler, locals_of(sys._getframe(1)), options))
+                self._add(build_route(path, methods, handler, surroundings_of(sys._getframe(1)), options))
             except CompileError as error:
                 if not is_collected(error):
                     raise
@@ -255,8 +255,3 @@ def check_prefix(prefix: str) -> str:
     if prefix:
         parse_template(prefix)
     return prefix
-
-
-def locals_of(frame: FrameType) -> Mapping[str, object]:
-    """What a decorated function sees of the function around it; nothing at the top of a module."""
-    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
