@@ -1,9 +1,9 @@
 """What a connection is doing.
 
-    IDLE ──► HEAD ──► BODY ──► BUSY ──► IDLE     a compiled route: buffered body in, bytes out
-                 └──► STREAM ──► BUSY ──► IDLE   a plain ASGI application, which reads while the body arrives
-                          └──► DROP ──► IDLE     answered before its body was there: the rest is read and dropped
-    any ──► LINGER ──► CLOSED                    closing, but still reading, so that the answer arrives
+IDLE ──► HEAD ──► BODY ──► BUSY ──► IDLE     a compiled route: buffered body in, bytes out
+             └──► STREAM ──► BUSY ──► IDLE   a plain ASGI application, which reads while the body arrives
+                      └──► DROP ──► IDLE     answered before its body was there: the rest is read and dropped
+any ──► LINGER ──► CLOSED                    closing, but still reading, so that the answer arrives
 """
 
 from __future__ import annotations

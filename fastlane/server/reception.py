@@ -209,7 +209,11 @@ class Reception(Wire):
                 turns -= 1
                 head = intake.take_head(self._remembered)
                 if head is None:
-                    self._await_head()
+                    if self._half_closed:
+                        self._close()
+                    elif intake.is_partial and self._phase == IDLE:
+                        self._phase = HEAD
+                        self.arm(self.lane.limits.header_timeout)
                     break
                 self.begin(head)
         except HTTPError as error:
@@ -219,13 +223,6 @@ class Reception(Wire):
             self.flush()
         if self._phase == IDLE:
             self._await_request()
-
-    def _await_head(self) -> None:
-        if self._half_closed:
-            self._close()
-        elif self._intake.is_partial and self._phase == IDLE:
-            self._phase = HEAD
-            self.arm(self.lane.limits.header_timeout)
 
     def _park(self) -> None:
         """Leave the rest for later: the peer does not read its answers, or others are waiting for a turn."""
