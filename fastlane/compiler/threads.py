@@ -96,11 +96,13 @@ class WorkerThreads:
     def _work(self) -> None:
         while True:
             call = self._calls.get()
-            call.run()
-            # Kept until the next call comes, the last arguments and their connections would live as long.
-            del call
+            report, value = call.run()
+            # Before whoever waits hears of it, who may come with the next call at once.
             with self._lock:
                 self._free += 1
+            call.report(report, value)
+            # Kept until the next call comes, the last arguments and their connections would live as long.
+            del call, report, value
 
 
 class _Call:
@@ -120,15 +122,15 @@ class _Call:
         self.loop = loop
         self.outcome = outcome
 
-    def run(self) -> None:
+    def run(self) -> tuple[Callable[..., None], object]:
+        """Does it; answers what there is to report."""
         try:
-            result = self.context.run(self.function)
+            return self._succeed, self.context.run(self.function)
         except BaseException as error:  # SystemExit too: it must reach the caller, not end the thread
-            self._report(self._fail, error)
-        else:
-            self._report(self._succeed, result)
+            return self._fail, error
 
-    def _report(self, callback: Callable[..., None], value: object) -> None:
+    def report(self, callback: Callable[..., None], value: object) -> None:
+        """Has the loop call ``callback(value)``."""
         try:
             self.loop.call_soon_threadsafe(callback, value)
         except RuntimeError:

@@ -173,8 +173,9 @@ def test_an_open_loop_that_refuses_is_no_closed_one() -> None:
 
     loop: Any = Refusing()
     outcome: Any = None
+    call = _Call(contextvars.copy_context(), int, loop, outcome)
     with pytest.raises(RuntimeError, match="no"):
-        _Call(contextvars.copy_context(), int, loop, outcome).run()
+        call.report(*call.run())
 
 
 FORKING = """
