@@ -13,6 +13,7 @@ from fastlane.testing.cookies import CookieJar
 from fastlane.testing.exchange import exchange
 from fastlane.testing.lifespan import LifespanTask
 from fastlane.testing.outgoing import outgoing_request, outgoing_websocket
+from fastlane.testing.redirects import MOST, redirected
 from fastlane.testing.websocket import AsyncWebSocketSession
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class AsyncTestClient:
         cookies: what the jar holds at first.
         lifespan: run it; False for tests that need none of it.
         validate_responses: check answers at every depth against the handler's annotation.
+        follow_redirects: go where an answer says; each request may say otherwise.
 
     Example:
         >>> async with AsyncTestClient(app) as client:
@@ -55,11 +57,13 @@ class AsyncTestClient:
         cookies: Mapping[str, str] | None = None,
         lifespan: bool = True,
         validate_responses: bool = True,
+        follow_redirects: bool = False,
     ) -> None:
         self.app = app
         self.headers = dict(headers or {})
         self.cookies = CookieJar(cookies or {})
         self.raise_server_exceptions = raise_server_exceptions
+        self.follow_redirects = follow_redirects
         self._runs_lifespan = lifespan
         self._validate_responses = validate_responses
         self._validated_before: bool | None = None
@@ -108,12 +112,20 @@ class AsyncTestClient:
 
     async def request(self, method: str, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
         """Send a request with any method; ``options`` are those of ``RequestOptions``."""
-        state = await self._prepare()
-        outgoing = outgoing_request(method, url, options, self.headers, self.cookies)
-        outgoing.scope["state"] = state
-        response = await exchange(self.app, outgoing, raise_server_exceptions=self.raise_server_exceptions)
-        self.cookies.store(response.headers.getlist("set-cookie"))
-        return response
+        follow = options.pop("follow_redirects", self.follow_redirects)
+        history: list[TestResponse] = []
+        while True:
+            outgoing = outgoing_request(method, url, options, self.headers, self.cookies)
+            outgoing.scope["state"] = await self._prepare()
+            response = await exchange(self.app, outgoing, raise_server_exceptions=self.raise_server_exceptions)
+            response.history = list(history)
+            self.cookies.store(response.headers.getlist("set-cookie"), outgoing.host, outgoing.scope["path"])
+            if not follow or not response.is_redirect:
+                return response
+            history.append(response)
+            if len(history) > MOST:
+                raise RuntimeError(f"more than {MOST} redirects, the last one from {outgoing.absolute_url}")
+            method, url, options = redirected(outgoing, options, response)
 
     async def get(self, url: str, **options: Unpack[RequestOptions]) -> TestResponse:
         return await self.request("GET", url, **options)

@@ -49,6 +49,7 @@ class TestClient:
         cookies: Mapping[str, str] | None = None,
         lifespan: bool = True,
         validate_responses: bool = True,
+        follow_redirects: bool = False,
     ) -> None:
         self._client = AsyncTestClient(
             app,
@@ -57,6 +58,7 @@ class TestClient:
             cookies=cookies,
             lifespan=lifespan,
             validate_responses=validate_responses,
+            follow_redirects=follow_redirects,
         )
         self._portal: Portal | None = None
         self._closer: weakref.finalize[..., TestClient] | None = None

@@ -10,6 +10,7 @@ import msgspec
 
 from fastlane.http.headers import encode_header
 from fastlane.http.stream import Scope
+from fastlane.testing.cookies import CookieJar
 
 __all__ = ["Outgoing", "Params", "RequestOptions", "outgoing_request", "outgoing_websocket"]
 
@@ -29,6 +30,7 @@ class RequestOptions(TypedDict, total=False):
         content: the raw body; an iterable is sent in pieces, without Content-Length.
         data: a form.
         json: anything that msgspec encodes.
+        follow_redirects: go where the answer says, up to 20 times (default: the client's).
     """
 
     params: Params | None
@@ -37,6 +39,7 @@ class RequestOptions(TypedDict, total=False):
     content: bytes | str | Iterable[bytes] | None
     data: Params | None
     json: Any
+    follow_redirects: bool
 
 
 class Outgoing:
@@ -49,9 +52,22 @@ class Outgoing:
         self.chunks = chunks
         self.url = url
 
+    @property
+    def host(self) -> str:
+        """The Host header without its port."""
+        return host_of(self.scope)
+
+    @property
+    def absolute_url(self) -> str:
+        """The URL with scheme and host."""
+        scope = self.scope
+        authority = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        query = f"?{scope['query_string'].decode('ascii')}" if scope["query_string"] else ""
+        return f"{scope['scheme']}://{authority}{scope['raw_path'].decode('ascii')}{query}"
+
 
 def outgoing_request(
-    method: str, url: str, options: RequestOptions, headers: Mapping[str, str], cookies: Mapping[str, str]
+    method: str, url: str, options: RequestOptions, headers: Mapping[str, str], cookies: CookieJar
 ) -> Outgoing:
     """The request that a test describes.
 
@@ -74,9 +90,9 @@ def outgoing_request(
             fields.append((b"transfer-encoding", b"chunked"))
         elif length or method in ("POST", "PUT", "PATCH"):
             fields.append((b"content-length", b"%d" % length))
-    add_cookies(fields, {**cookies, **(options.get("cookies") or {})})
     scope = base_scope("http", url, options.get("params"), fields)
     scope["method"] = method.upper()
+    add_cookies(scope, cookies, options.get("cookies") or {})
     return Outgoing(scope, chunks, url)
 
 
@@ -86,13 +102,13 @@ def outgoing_websocket(
     own_headers: HeaderTypes | None,
     subprotocols: Sequence[str],
     headers: Mapping[str, str],
-    cookies: Mapping[str, str],
+    cookies: CookieJar,
 ) -> Scope:
     """The scope of a WebSocket handshake."""
     fields = merged_headers(headers, own_headers)
-    add_cookies(fields, cookies)
     scope = base_scope("websocket", url, params, fields)
     scope["subprotocols"] = list(subprotocols)
+    add_cookies(scope, cookies, {})
     return scope
 
 
@@ -169,6 +185,13 @@ def merged_headers(defaults: Mapping[str, str], own: HeaderTypes | None) -> list
     ]
 
 
-def add_cookies(fields: list[tuple[bytes, bytes]], cookies: Mapping[str, str]) -> None:
-    if cookies:
-        fields.append(encode_header("cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
+def add_cookies(scope: Scope, jar: CookieJar, own: Mapping[str, str]) -> None:
+    """One Cookie field: those of the jar that are for this URL, unless the request has its own of that name."""
+    pairs = [pair for pair in jar.sent_to(host_of(scope), scope["path"]) if pair[0] not in own] + list(own.items())
+    if pairs:
+        scope["headers"].append(encode_header("cookie", "; ".join(f"{name}={value}" for name, value in pairs)))
+
+
+def host_of(scope: Scope) -> str:
+    authority: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
+    return authority.partition("]")[0] + "]" if authority.startswith("[") else authority.partition(":")[0]

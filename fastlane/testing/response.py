@@ -29,6 +29,7 @@ class TestResponse:
         content: the body's octets.
         cookies: what this response set.
         method, url: of the request.
+        history: the redirects that were followed to this response.
     """
 
     __test__ = False
@@ -37,6 +38,7 @@ class TestResponse:
         self.method = method
         self.url = url
         self.status_code = self.status = status
+        self.history: list[TestResponse] = []
         self.headers = Headers(headers)
         self.content = content
         self.cookies = CookieJar()
@@ -57,6 +59,11 @@ class TestResponse:
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def is_redirect(self) -> bool:
+        """It says where to go instead."""
+        return self.status in (301, 302, 303, 307, 308) and "location" in self.headers
 
     @overload
     def json(self) -> Any: ...
