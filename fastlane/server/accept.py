@@ -23,7 +23,7 @@ from fastlane.supervisor.scoreboard import Slot
 __all__ = ["BATCH", "Acceptor", "Gate"]
 
 BATCH = 16
-"""Connections that are taken in one turn of the loop when the siblings have had their chance."""
+"""Connections that are taken at most in one turn of the loop when the siblings have had their chance."""
 YIELD_SECONDS = 0.002
 """How long a worker above its share leaves waiting connections to the others. Ignoring the readable socket instead
 would spin: 2.2 million callbacks a second were measured."""
@@ -41,13 +41,15 @@ logger = logging.getLogger("fastlane.server")
 class Gate:
     """How many connections this worker may take, from the scoreboard; without a slot as many as there are."""
 
-    __slots__ = ("_clock", "_peers", "_refresh_at", "_slot")
+    __slots__ = ("_clock", "_peers", "_refresh_at", "_slot", "held")
 
     def __init__(self, slot: Slot | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._slot = slot
         self._clock = clock
         self._peers: list[int] = []
         self._refresh_at = float("-inf")
+        self.held = 0
+        """What the others had open when `room` was asked last."""
 
     def room(self, mine: int) -> int:
         """What is left up to this worker's share and a little more, if ``mine`` are open here; may be negative."""
@@ -63,9 +65,11 @@ class Gate:
         if not peers:
             return BATCH
         words = self._slot.board.words
-        total = mine
+        held = 0
         for index in peers:
-            total += words[index]
+            held += words[index]
+        self.held = held
+        total = held + mine
         count = len(peers) + 1
         # The little more is for the short life of most connections: 1 and a sixteenth keep 150 of two workers within
         # 53 to 47, and leave those that come and go ungated.
@@ -101,6 +105,9 @@ class Acceptor:
         self._connections = connections
         self._context = context
         self._timer: asyncio.TimerHandle | None = None
+        self._left = 0
+        """How many the next `_take_what_is_left` takes."""
+        self._held = -1
 
     def start(self) -> None:
         """Accept from now on."""
@@ -113,13 +120,18 @@ class Acceptor:
             # PERF: one at a time, as libuv does: asking for a second costs 5 µs when there is none, and the loop comes
             # back at once when there is.
             self._take(1)
-        else:
-            self._pause(YIELD_SECONDS, self._take_what_is_left)
+            return
+        # A sibling that is only busy has other counts the next time, and leaves one connection each 2 ms to this one;
+        # one that is stuck leaves twice as many each time.
+        held = self._gate.held
+        self._left = min(2 * self._left, BATCH) if held == self._held else 1
+        self._held = held
+        self._pause(YIELD_SECONDS, self._take_what_is_left)
 
     def _take_what_is_left(self) -> None:
         """Nobody took it: the gate has had its moment."""
         self.start()
-        self._take(BATCH)
+        self._take(self._left)
 
     def _pause(self, seconds: float, resume: Callable[[], None]) -> None:
         self._loop.remove_reader(self._socket.fileno())

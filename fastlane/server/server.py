@@ -29,6 +29,7 @@ from fastlane.supervisor.child import WorkerContext
 from fastlane.supervisor.kernel import can_adopt
 from fastlane.supervisor.listeners import Listener, open_listeners
 from fastlane.supervisor.logs import reopen_logs
+from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Address
 
 __all__ = ["LaneServer"]
@@ -37,9 +38,12 @@ TICK_SECONDS = 0.25
 """Between two heartbeats."""
 SILENT_SECONDS = 2.0
 """What `LaneServer.silent` is under a supervisor."""
+SIBLING_SECONDS = 1.0
+"""How long the first worker of a server waits for its siblings before it accepts."""
 CANCEL_SECONDS = 1.0
 """What cancelled tasks get to clean up."""
 _POLL_SECONDS = 0.02
+_SIBLING_POLL_SECONDS = 0.001
 
 logger = logging.getLogger("fastlane.server")
 
@@ -120,12 +124,25 @@ class LaneServer(uvicorn.Server):
         for listener in self.listeners:
             acceptor = Acceptor(self._loop, listener, self._make_protocol, self._gate, connections, config.ssl)
             self._acceptors.append(acceptor)
-            acceptor.start()
+            if context is None:
+                acceptor.start()
         self.started = True
         if context is not None:
             context.ready()
+            self._open(context.slot.board, self._loop.time() + SIBLING_SECONDS)
             if not can_adopt:  # elsewhere the kernel ends a worker whose supervisor is gone
                 self._loop.add_reader(context.lifeline, os._exit, 0)
+
+    def _open(self, board: Scoreboard, deadline: float) -> None:
+        """Accept, but not before the siblings of a server that starts: a load that begins at the first answer would
+        find one worker only, and its keep-alive connections would stay there."""
+        if self.should_exit:
+            return
+        if self._loop.time() < deadline and board.ready_count() < board.awaited:
+            self._loop.call_later(_SIBLING_POLL_SECONDS, self._open, board, deadline)
+            return
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def _make_protocol(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class(  # type: ignore[call-arg]

@@ -21,7 +21,7 @@ _FRESH = 2_000_000_000
 
 
 class Scoreboard:
-    """``capacity`` slots, and two words for all: whether the server is stopping, and who else holds its sockets.
+    """``capacity`` slots, and some words for all of them, which only the supervisor writes.
 
     Make it before forking; every process that inherits it sees the same memory.
     """
@@ -53,6 +53,19 @@ class Scoreboard:
     @shared.setter
     def shared(self, value: bool) -> None:
         self.words[1] = value
+
+    @property
+    def awaited(self) -> int:
+        """How many workers are to be ready before the first of them accepts; 0 once they have been."""
+        return self.words[2]
+
+    @awaited.setter
+    def awaited(self, value: int) -> None:
+        self.words[2] = value
+
+    def ready_count(self) -> int:
+        """How many workers are ready."""
+        return sum(self.words[base + _STATE] == READY for base in range(_WORDS, len(self.words), _WORDS))
 
 
 class Slot:

@@ -73,6 +73,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until there is an exit code."""
+        self._board.awaited = self.target
         self._load(self.settings, self._template)
         while self.exit_code is None:
             before = self._system.now()
@@ -126,6 +127,7 @@ class Supervisor:
     def _note_complete(self, generation: Generation) -> None:
         if not self._is_complete and len(self.crew.fleet.ready(generation)) >= self.target:
             self._is_complete = True
+            self._board.awaited = 0
             text = f"{self.target} worker{'' if self.target == 1 else 's'}"
             logger.info("ready, %s", text)
             self._system.tell("READY=1", f"STATUS=generation {generation.number}, {text}")

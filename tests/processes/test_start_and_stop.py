@@ -168,7 +168,7 @@ def test_a_start_that_takes_too_long_ends_with_3(serve):
 
 def test_term_is_acted_on_while_the_application_is_imported(serve):
     served = serve(app="import time\ntime.sleep(3600)")
-    served.wait_for("serving")
+    served.wait_for("starting")
     served.signal(signal.SIGTERM)
     assert served.wait(2.0) == 0
 

@@ -41,6 +41,30 @@ def test_the_busiest_of_four_workers_has_at_most_40_percent(serve):
     assert max(owners.count(owner) for owner in set(owners)) <= 60
 
 
+def second_takes(seconds: float) -> str:
+    """An application whose second worker takes so long to start."""
+    lines = ["", '    try: os.mkdir("first")', f"    except OSError: await asyncio.sleep({seconds})"]
+    start = 'if scope["type"] == "lifespan":'
+    return PLAIN.replace(start, start + "\n    ".join(lines))
+
+
+def test_a_load_that_begins_with_the_first_answer_is_shared(serve):
+    served = serve("--workers", "2", app=second_takes(0.3))
+    served.get()
+    connections = [served.connect() for _ in range(50)]
+    owners = [get(connection) for connection in connections]
+    for connection in connections:
+        connection.close()
+    assert len(set(owners)) == 2
+    assert max(owners.count(owner) for owner in set(owners)) <= 30
+
+
+def test_one_worker_does_not_wait_for_ever_for_the_others(serve):
+    served = serve("--workers", "2", app=second_takes(3600))
+    served.get()
+    assert "ready" not in served.text
+
+
 def test_a_unix_socket_is_served_with_its_permissions_and_removed(serve, tmp_path):
     path = tmp_path / "s"
     served = serve("--uds", str(path), "--uds-permissions", "600", "--workers", "2").ready()

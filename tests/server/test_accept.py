@@ -152,20 +152,25 @@ def test_connections_are_served(loop, listener):
     loop.run_until_complete(main())
 
 
-def test_above_its_share_a_worker_waits_two_milliseconds_and_then_takes_what_is_left(loop, listener, monkeypatch):
+def test_above_its_share_a_worker_leaves_what_comes_to_the_others_unless_they_are_stuck(loop, listener, monkeypatch):
     connections: set[Echo] = set()
     pauses = []
 
     async def main():
-        gate = Gate(board_with(50, 0).slot(0))
+        board = board_with(50, 0)
+        gate = Gate(board.slot(0))
         open_ones = set(range(50))
         acceptor = Acceptor(loop, listener, lambda: Echo(connections), gate, open_ones)
         pause = acceptor._pause
         monkeypatch.setattr(acceptor, "_pause", lambda *arguments: (pauses.append(arguments[0]), pause(*arguments)))
         acceptor.start()
-        clients = connect(listener, 3)
-        await until(lambda: len(connections) == 3)
-        assert pauses == [accept.YIELD_SECONDS]
+        clients = connect(listener, 15)
+        await until(lambda: len(connections) == 15)
+        assert pauses == [accept.YIELD_SECONDS] * 4  # it took 1, 2, 4 and 8
+        board.slot(1).connections = 1
+        clients += connect(listener, 2)
+        await until(lambda: len(connections) == 17)
+        assert pauses == [accept.YIELD_SECONDS] * 6  # the other one has moved: 1 again, then the rest
         for client in clients:
             client.close()
         await until(lambda: not connections)

@@ -22,7 +22,7 @@ def settings(**options) -> Settings:
 def test_a_failed_import_ends_with_4(caplog):
     caplog.set_level(logging.INFO, "fastlane.supervisor")
     assert run(settings(name="a:app")) == 4
-    assert "serving a:app on http://127.0.0.1:" in caplog.text
+    assert "starting a:app on http://127.0.0.1:" in caplog.text
     assert "RuntimeError: no config" in caplog.text
 
 
