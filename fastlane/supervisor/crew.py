@@ -7,6 +7,7 @@ import signal
 
 from fastlane.supervisor.backoff import Backoff
 from fastlane.supervisor.fleet import Fleet, Generation, Loading, Phase, Worker
+from fastlane.supervisor.ledger import Ledger
 from fastlane.supervisor.machine import System
 from fastlane.supervisor.scoreboard import DRAINING, READY, Scoreboard
 from fastlane.supervisor.watch import Watch
@@ -30,6 +31,7 @@ class Crew:
         self.fleet = Fleet(board.capacity)
         self.backoff = Backoff()
         self.watch = Watch(system, board)
+        self.ledger = Ledger(board)
         self._system = system
         self._board = board
         self._not_before: dict[int, float] = {}
@@ -97,7 +99,7 @@ class Crew:
         self._orders += 1
         self._board.slot(slot).order(self._orders)
         deadline = now + generation.settings.boot_timeout
-        self.fleet.add(Worker(index, slot, generation, self._orders, deadline, replaces))
+        self.fleet.add(Worker(index, slot, generation, self._orders, now, deadline, replaces))
         self._system.order_worker(generation.number, index, slot, self._orders)
 
     # Birth and death
@@ -122,12 +124,14 @@ class Crew:
         return worker
 
     def bury(self, worker: Worker) -> None:
-        """It is dead: free its slot."""
+        """It is dead: keep its totals, and free its slot."""
+        self.ledger.retire(worker)
         self._board.slot(worker.slot).clear()
         self.fleet.remove(worker)
 
     def replace_dead(self, worker: Worker, status: int | None) -> None:
         """It died unasked: say so, and let `fill` start another when the backoff allows."""
+        self.ledger.restart(worker)
         now = self._system.now()
         lived = now - worker.ready_at if worker.ready_at is not None else 0.0
         delay = self.backoff.died(now, lived)

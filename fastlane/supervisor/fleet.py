@@ -52,6 +52,7 @@ class Worker:
     slot: int
     generation: Generation
     order: int
+    ordered_at: float
     deadline: float
     """When it must be ready; or have written its stack; or be gone."""
     replaces: Worker | None = None

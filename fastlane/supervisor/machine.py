@@ -16,6 +16,7 @@ from fastlane.supervisor.child import STACK_SIGNAL, Inheritance
 from fastlane.supervisor.kernel import adopt_orphans, can_adopt, resident_memory, run_state
 from fastlane.supervisor.listeners import Listener
 from fastlane.supervisor.pid_file import PidFile
+from fastlane.supervisor.responder import Asked, Responder
 from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Settings
 from fastlane.supervisor.succession import start_successor
@@ -61,7 +62,7 @@ class Died(NamedTuple):
     status: int | None
 
 
-Event = Signalled | Mailed | TemplateSaid | Died
+Event = Signalled | Mailed | TemplateSaid | Died | Asked
 
 
 @dataclass(slots=True)
@@ -98,6 +99,7 @@ class Machine:
         predecessor: the supervisor that started this one, if one did.
         notifier: systemd, or nobody.
         pid_file: promoted when the predecessor is gone, removed at the end.
+        responder: attended to, and ended at the end.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Machine:
         predecessor: int | None = None,
         notifier: Notifier | None = None,
         pid_file: PidFile | None = None,
+        responder: Responder | None = None,
     ) -> None:
         self._listeners = listeners
         self._board = board
@@ -114,6 +117,7 @@ class Machine:
         self._successor: int | None = None
         self._notifier = notifier or Notifier({}, 0)
         self._pid_file = pid_file
+        self._responder = responder or Responder(self.now)
         self._mailbox = Mailbox()
         self._templates: dict[int, _Template] = {}
         self._unreaped: set[int] = set()
@@ -131,6 +135,7 @@ class Machine:
         self._poll = select.poll()
         for source in (self._signals, self._mailbox):
             self._poll.register(source.fileno(), select.POLLIN)
+        self._responder.begin(self._poll)
 
     def now(self) -> float:
         """Seconds of the clock that the heartbeats are written with."""
@@ -148,6 +153,7 @@ class Machine:
         deaths = self._deaths(workers)
         events: list[Event] = [Signalled(number) for number in self._signals_received()]
         events += [Mailed(message["slot"], message) for message in self._mailbox.received()]
+        events += self._responder.attend()
         for generation, template in self._templates.items():
             for message in template.channel.received():
                 if message is not None:
@@ -215,6 +221,7 @@ class Machine:
         for other in self._templates.values():
             other.channel.close()
         self._mailbox.close_receiver()
+        self._responder.close()
         self._signals.close()
         self._wakeup.close()
         os.close(self._stacks[0])
@@ -305,6 +312,7 @@ class Machine:
         if not self.shares_sockets():
             for listener in self._listeners:
                 listener.remove()
+        self._responder.end()
         if self._pid_file is not None:
             self._pid_file.remove()
         self._signals.close()

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections.abc import Sequence
 
-__all__ = ["BOOTING", "DRAINING", "EMPTY", "READY", "Scoreboard", "Slot"]
+__all__ = ["BOOTING", "DRAINING", "EMPTY", "LATENCY_BOUNDS", "READY", "Scoreboard", "Slot"]
 
 EMPTY, BOOTING, READY, DRAINING = range(4)
 """What a slot's worker is doing."""
 
-_STATE, _PID, _GENERATION, _HEARTBEAT, _CONNECTIONS, _REQUESTS, _IN_FLIGHT, _ORDER = range(8)
-_WORDS = 16  # a slot is two cache lines of its own, so that writers don't slow each other
+LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the latency histogram, in seconds; what takes longer is counted behind the last one."""
+
+_STATE, _PID, _GENERATION, _HEARTBEAT, _CONNECTIONS, _REQUESTS, _IN_FLIGHT, _ORDER, _REFUSES, _LATENCY = range(10)
+_LATENCIES = _LATENCY + 1  # one word for each bound, and one for the rest
+_WORDS = 32  # a slot is four cache lines of its own, so that writers don't slow each other
 _FRESH = 2_000_000_000
 """Nanoseconds after its last heartbeat for which a worker's share of the connections counts."""
 
@@ -118,6 +123,33 @@ class Slot:
         words[base + _REQUESTS] = requests
         words[base + _IN_FLIGHT] = in_flight
         words[base + _HEARTBEAT] = time.monotonic_ns()
+
+    def publish_latencies(self, counts: Sequence[int], seconds: float) -> None:
+        """How many answers took how long, by `LATENCY_BOUNDS`, and the sum of it all."""
+        first = self._base + _LATENCIES
+        for word, count in enumerate(counts, first):
+            self._words[word] = count
+        self._words[self._base + _LATENCY] = int(seconds * 1e9)
+
+    @property
+    def latencies(self) -> list[int]:
+        """What `publish_latencies` was given: all zero where nothing is measured."""
+        first = self._base + _LATENCIES
+        return self._words[first : first + len(LATENCY_BOUNDS) + 1].tolist()
+
+    @property
+    def latency_sum(self) -> float:
+        """Seconds that all answers took together."""
+        return self._words[self._base + _LATENCY] / 1e9
+
+    @property
+    def refuses(self) -> bool:
+        """The worker serves, but the application's own checks say that it should not."""
+        return bool(self._words[self._base + _REFUSES])
+
+    @refuses.setter
+    def refuses(self, value: bool) -> None:
+        self._words[self._base + _REFUSES] = value
 
     @property
     def state(self) -> int:

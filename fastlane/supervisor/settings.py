@@ -51,6 +51,9 @@ class Settings:
             draws a limit of its own, up to a tenth below, so that they don't fall together.
         user, group: the account of the template and the workers; names or numbers.
         pid_file: holds the supervisor's process id while it runs.
+        health: where the supervisor answers ``/healthz``, ``/readyz`` and ``/metrics``; None: nowhere.
+        control: a Unix socket where it answers the same and ``/status``.
+        metrics: the workers measure how long answers take.
     """
 
     load: str
@@ -74,3 +77,6 @@ class Settings:
     user: str | None = None
     group: str | None = None
     pid_file: str | None = None
+    health: Address | None = None
+    control: Address | None = None
+    metrics: bool = False

@@ -13,8 +13,11 @@ from typing import Any
 
 from fastlane.supervisor.crew import CUT_OFF, Crew, described
 from fastlane.supervisor.fleet import Generation, Loading, Phase, Worker
+from fastlane.supervisor.heir import Heir
+from fastlane.supervisor.insight import Insight
 from fastlane.supervisor.logs import reopen_logs
 from fastlane.supervisor.machine import Died, Event, Mailed, Signalled, System, TemplateSaid
+from fastlane.supervisor.responder import Asked
 from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Settings
 
@@ -50,6 +53,7 @@ class Supervisor:
         self.settings = settings
         self.target = settings.workers
         self.crew = Crew(system, board)
+        self._insight = Insight(self.crew, board, system)
         self.serving: Generation | None = None
         """The generation that answers; None until a worker of the first one is ready."""
         self.coming: Generation | None = None
@@ -63,8 +67,7 @@ class Supervisor:
         self._generations = 0
         self._is_complete = False
         """All workers of the current generation are ready, and systemd has been told so."""
-        self._heir: int | None = None
-        """The process id of the supervisor that USR2 started."""
+        self._heir = Heir(system)
         self._system = system
         self._board = board
         self._reread = reread
@@ -102,6 +105,8 @@ class Supervisor:
                     self._template_said(generation, message)
             case Died(pid, status):
                 self._died(pid, status)
+            case Asked(path, is_local, reply):
+                reply(self._insight.answer(path, is_local, self.settings))
 
     def advance(self) -> None:
         """Compare what is with what should be, and do what is missing."""
@@ -164,7 +169,7 @@ class Supervisor:
                 if worker.pid:
                     self._system.kill(worker.pid, signal.SIGUSR1)
         elif number == signal.SIGUSR2:
-            self._start_heir()
+            self._heir.start()
         elif number == signal.SIGTTIN:
             self._resize(self.target + 1)
         elif number == signal.SIGTTOU:
@@ -176,16 +181,6 @@ class Supervisor:
         logger.info("%d workers instead of %d", target, self.target)
         self.target = target
 
-    def _start_heir(self) -> None:
-        if self._heir is not None:
-            logger.warning("SIGUSR2: there is a new supervisor already (pid %d)", self._heir)
-            return
-        self._heir = self._system.start_successor()
-        if self._heir is None:
-            logger.error("SIGUSR2: not possible as process 1, whose end would end the new supervisor, too")
-        else:
-            logger.info("SIGUSR2: a new supervisor (pid %d) starts beside this one; end one of them", self._heir)
-
     def _stop(self, number: int) -> None:
         bound = self.settings.drain_delay + self.settings.graceful_timeout
         logger.info("%s: stopping, within %g s", signal.Signals(number).name, bound)
@@ -193,7 +188,7 @@ class Supervisor:
         self._end_deadline = self._system.now() + bound + CUT_OFF
         self._board.shared = self._system.shares_sockets()
         self._board.stopping = True
-        self._system.tell(*([] if self._heir is None else [f"MAINPID={self._heir}"]), "STOPPING=1")
+        self._system.tell(*self._heir.assignments, "STOPPING=1")
         self._end_templates()
         self._system.stop_listening()
         for worker in self.crew.fleet:
@@ -345,9 +340,7 @@ class Supervisor:
                     text = f"the process that imports it (pid {pid}) ended with {described(status)}"
                     self._generation_failed(generation, f"{generation.settings.name}: {text}", 4)
                 return
-        if pid == self._heir:
-            logger.warning("the new supervisor (pid %d) ended with %s; this one serves on", pid, described(status))
-            self._heir = None
+        if self._heir.died(pid, status):
             return
         worker = self.crew.find(pid, status)
         if worker is not None:

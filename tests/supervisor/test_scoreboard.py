@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fastlane.supervisor.scoreboard import DRAINING, EMPTY, READY, Scoreboard
+from fastlane.supervisor.scoreboard import DRAINING, EMPTY, LATENCY_BOUNDS, READY, Scoreboard
 
 
 def test_a_slot_tells_what_its_worker_wrote():
@@ -56,7 +56,7 @@ def test_only_ready_workers_with_a_fresh_heartbeat_are_peers():
         slot.beat(10, 0, 0)
         slot.state = READY
     slots[1].state = DRAINING
-    board.words[(2 + 1) * 16 + 3] -= 2_100_000_000
+    board.words[(2 + 1) * 32 + 3] -= 2_100_000_000
     assert [board.words[index] for index in slots[0].accepting_peers()] == [10]
     assert slots[0].accepting_peers() == slots[1].accepting_peers()[-1:]
 
@@ -71,3 +71,17 @@ def test_another_process_sees_the_same_words():
     os.waitpid(pid, 0)
     assert board.slot(0).connections == 42
     assert board.stopping
+
+
+def test_latencies_and_refusals_are_told_beside_the_rest():
+    board = Scoreboard(2)
+    slot, other = board.slot(0), board.slot(1)
+    counts = list(range(len(LATENCY_BOUNDS) + 1))
+    slot.publish_latencies(counts, 1.5)
+    slot.refuses = True
+    slot.beat(connections=1, requests=2, in_flight=3)
+    assert (slot.latencies, slot.latency_sum, slot.refuses) == (counts, 1.5, True)
+    assert (slot.connections, slot.requests, slot.in_flight) == (1, 2, 3)
+    assert (other.latencies, other.latency_sum, other.refuses) == ([0] * len(counts), 0.0, False)
+    slot.clear()
+    assert slot.latencies == other.latencies
