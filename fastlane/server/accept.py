@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sized
 from typing import Any
 
+from fastlane.server.refusal import refuse_connections
 from fastlane.supervisor.listeners import Listener
 from fastlane.supervisor.scoreboard import Slot
 
@@ -50,6 +51,10 @@ class Gate:
         self._refresh_at = float("-inf")
         self.held = 0
         """What the others had open when `room` was asked last."""
+
+    def has_peers(self) -> bool:
+        """Whether others accept from the same sockets now."""
+        return self._slot is not None and bool(self._slot.accepting_peers())
 
     def room(self, mine: int) -> int:
         """What is left up to this worker's share and a little more, if ``mine`` are open here; may be negative."""
@@ -190,15 +195,17 @@ class Acceptor:
         """Accept no more, and close the listener.
 
         Args:
-            last: nobody accepts after this server. Then what waits in the queue is accepted before: the kernel resets
-                it when the last copy of a listener is closed.
+            last: nobody accepts after this server but siblings that end, too. Then what waits in the queue is accepted
+                before: the kernel resets it when the last copy of a listener is closed.
         """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._loop.remove_reader(self._socket.fileno())
         if last:
-            self._socket.listen(0)
+            if not self._gate.has_peers():
+                # Who came between the last look into the queue and the close would be reset.
+                refuse_connections(self._socket)
             while self._take(BATCH):
                 pass
             if self._timer is not None:
