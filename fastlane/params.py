@@ -17,6 +17,13 @@ __all__ = ["Body", "Cookie", "Depends", "Form", "Header", "Marker", "Path", "Que
 Source = Literal["path", "query", "header", "cookie", "form", "body"]
 
 
+# What msgspec.Meta takes of it.
+_META = (
+    *("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length"),
+    *("title", "description", "examples"),
+)
+
+
 class Marker:
     """What all markers have in common: a source and, where it has one, the name on the wire."""
 
@@ -99,8 +106,22 @@ class Depends:
     __slots__ = ("function", "inline", "scope")
 
     def __init__(
-        self, function: Callable[..., object], *, scope: Literal["request", "app"] = "request", inline: bool = False
+        self,
+        function: Callable[..., object] | None = None,
+        *,
+        scope: Literal["request", "app"] = "request",
+        inline: bool = False,
+        **foreign: object,
     ) -> None:
+        if foreign:
+            raise CompileError(
+                f"Depends() has no {next(iter(foreign))}=",
+                mend="leave it out: a dependency is called once a request, however many ask for it",
+            )
+        if function is None:
+            raise CompileError(
+                "Depends() has no function", mend="write `Annotated[Settings, Depends(get_settings)]`, or its class"
+            )
         self.function = function
         self.scope = scope
         self.inline = inline
@@ -120,16 +141,22 @@ class State:
 
 def _foreign(marker: str, name: object, options: dict[str, object]) -> CompileError:
     """The error for what other frameworks' markers take, and ours do not."""
+    if name is ...:
+        return CompileError(
+            f"{marker}(...): a marker has a name, and no default",
+            mend=f"write `x: Annotated[int, {marker}()]`: what has no default is required",
+        )
     if not isinstance(name, (str, type(None))):
         return CompileError(
             f"{marker}({name!r}): a marker has a name, and no default",
             mend=f"write the default behind the parameter: `x: Annotated[int, {marker}()] = {name!r}`",
         )
     option = next(iter(options))
-    mends = {
+    mends = dict.fromkeys(_META, f"write `Annotated[int, Meta({option}=…), {marker}()]`, with `msgspec.Meta`") | {
+        "regex": f"write `Annotated[str, Meta(pattern=…), {marker}()]`, with `msgspec.Meta`",
+        "convert_underscores": f'write the name as it is on the wire: `{marker}("x_name")`',
         "alias": f'write `{marker}("name")`',
         "default": f"write the default behind the parameter: `x: Annotated[int, {marker}()] = …`",
         "embed": "wrap the value in a Struct with one field",
     }
-    bounds = f"write `Annotated[int, Meta({option}=…), {marker}()]`, with `msgspec.Meta`"
-    return CompileError(f"{marker}() has no {option}=", mend=mends.get(option, bounds))
+    return CompileError(f"{marker}() has no {option}=", mend=mends.get(option, "leave it out"))

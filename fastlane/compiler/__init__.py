@@ -6,10 +6,11 @@ endpoint = compile_endpoint(spec, environment)  when the app freezes: what a doo
 
 from __future__ import annotations
 
-from fastlane.compiler.annotations import UnresolvedName, describe
+from fastlane.compiler.annotations import UnresolvedName, describe, take_apart
 from fastlane.compiler.dependencies import Overrides, read_plan
 from fastlane.compiler.encoder import Encoder, compile_encoder
 from fastlane.compiler.generate import generate_endpoint
+from fastlane.compiler.mends import check_type
 from fastlane.compiler.mistakes import Mistakes
 from fastlane.compiler.plan import Plan
 from fastlane.compiler.singletons import Singletons, open_singletons
@@ -70,6 +71,7 @@ def _read(spec: RouteSpec, overrides: Overrides, *, validate: bool) -> tuple[Pla
 def _encoder_of(plan: Plan, *, validate: bool) -> Encoder:
     spec = plan.spec
     place = plan.handler.place
+    check_type(take_apart(plan.returns).type, place, None)
     try:
         return compile_encoder(plan.returns, status=spec.status, produces=spec.produces, validate=validate)
     except CompileError as error:

@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NewType, TypeVar, Union
+from typing import Annotated, Any, Literal, NewType, TypeVar, Union
 
 import msgspec
 
@@ -311,9 +311,28 @@ def _is_alias(annotation: object) -> bool:
 
 def describe(annotation: Any) -> str:
     """An annotation as its author wrote it, near enough."""
-    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
-        return annotation.__qualname__
-    return str(annotation).replace("typing.", "")
+    if annotation is None or annotation is type(None):
+        return "None"
+    if annotation is ...:
+        return "..."
+    arms = union_arms(annotation)
+    if arms is not None:
+        return " | ".join(map(describe, arms))
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if isinstance(annotation, type) and origin is None:
+        return annotation.__qualname__.rpartition("<locals>.")[2]
+    if origin is Annotated:
+        return f"Annotated[{', '.join([describe(arguments[0]), *map(repr, arguments[1:])])}]"
+    name = getattr(annotation, "__name__", None)
+    if name is None or isinstance(annotation, types.ModuleType):
+        return str(annotation).replace("typing.", "")
+    return f"{name}[{', '.join(map(describe, arguments))}]" if arguments and _are_types(arguments) else str(name)
+
+
+def _are_types(arguments: tuple[Any, ...]) -> bool:
+    return not any(isinstance(argument, list) for argument in arguments)  # of a Callable
 
 
 def _text(raw: object) -> str:

@@ -45,7 +45,8 @@ def gather(
         real = [arm for arm in arms if arm is not type(None)]
         if len(real) != 1:
             raise IllegalAnnotation(
-                f"a union of structures can't be read from {_the(source)}", "use one structure, or a body"
+                f"a union of structures can't be read from {_the(source)}, or from several sources",
+                "use one structure" if source == "body" else "use one structure, or a body",
             )
         annotation = take_apart(real[0]).type
         default = Default(None) if default.required else default

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, get_origin
 
 from fastlane.compiler.annotations import Annotation, Parameter, Place, describe
 from fastlane.params import Depends, Marker, State
 
-__all__ = ["OPTION_MENDS", "check_parameter", "foreign_option"]
+__all__ = ["OPTION_MENDS", "check_parameter", "check_type", "foreign_option"]
 
 OPTION_MENDS: Final = {
     "status_code": "write `status=`",
@@ -50,6 +51,7 @@ def check_parameter(parameter: Parameter, parts: Annotation, place: Place) -> No
             f"write `{parameter.name}: Annotated[{written}, {_ours(name)}]`, with bounds in `msgspec.Meta`",
             parameter.name,
         )
+    check_type(parts.type, place, parameter.name)
     for extra in getattr(parameter.annotation, "__metadata__", ()):
         if extra is Depends:
             raise place.error(
@@ -70,6 +72,34 @@ def check_parameter(parameter: Parameter, parts: Annotation, place: Place) -> No
             "Response": "return a `fastlane.Response` instead of changing an injected one",
         }.get(name, "use fastlane's own type")
         raise place.error(f"{parts.type.__module__}.{name} is another framework's type", mend, parameter.name)
+
+
+def check_type(annotation: Any, place: Place, parameter: str | None) -> None:
+    """Refuses a module or a value in the place of a type; without a ``parameter`` it is the return type.
+
+    Raises:
+        CompileError: it is one.
+    """
+    whose = "its annotation" if parameter is not None else "its return type"
+    written = f"{parameter}: " if parameter is not None else "-> "
+    if isinstance(annotation, ModuleType):
+        name = annotation.__name__
+        raise place.error(
+            f"{whose} is the module {name}, no type",
+            f"write the class that is meant, as in `{written}{name}.{name.rpartition('.')[2]}`",
+            parameter,
+        )
+    if (
+        annotation is not None
+        and not isinstance(annotation, type)
+        and get_origin(annotation) is None
+        and not callable(annotation)
+    ):
+        raise place.error(
+            f"{whose} is the value {annotation!r}, no type",
+            f"write its type: `{written}{type(annotation).__qualname__}`",
+            parameter,
+        )
 
 
 def _root(of: Any) -> str:

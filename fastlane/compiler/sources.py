@@ -103,6 +103,11 @@ class Sources:
             if marker.source == "path":
                 self.claims.take_variable(name, parameter.name, reader, default, place)
             return Value(marker.source, name, reader, or_none(default, reader))
+        if marker.source == "path" and (marker.name or parameter.name) in self.spec.path_names:
+            raise IllegalAnnotation(
+                f"a path variable holds one value, and {describe(parts.type)} is more",
+                "use a scalar, such as str, int or UUID",
+            )
         return gather(self.claims, parameter, parts, marker.source, place)
 
     # -- rule 4 and 5: the type
@@ -137,7 +142,7 @@ class Sources:
             return gather(self.claims, parameter, parts, "query", place)
         written = describe(parts.full)
         raise place.error(
-            f"a {written} on {'/'.join(self.spec.methods)} could mean the query or the body",
+            f"{written} on {'/'.join(self.spec.methods)} could mean the query or the body",
             f"write `Annotated[{written}, Query()]` or `Annotated[{written}, Body()]`",
             parameter.name,
         )

@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from fastlane.compiler.mends import foreign_option
 from fastlane.compiler.spec import UNSET, RouteSpec, Unset
@@ -192,6 +192,7 @@ def build_route(
         foreign = foreign_option(sorted(unknown))
         name, mend = foreign or (min(unknown), f"the options are {', '.join(RouteOptions.__annotations__)}")
         raise CompileError(f"a route has no option {name!r}", mend=mend, **place)
+    check_kinds(options, place)
     status = options.get("status")
     if status is not None and not 200 <= status <= 599:
         raise CompileError(f"status={status!r} is no status of an answer", mend="use 200 to 599", **place)
@@ -220,6 +221,30 @@ def build_route(
         max_body=options.get("max_body", UNSET),
         strict_content_type=options.get("strict_content_type"),
     )
+
+
+def check_kinds(options: RouteOptions, place: HandlerPlace) -> None:
+    """Refuses an option of another type than ``RouteOptions`` says, as far as that would not be noticed at once.
+
+    Raises:
+        CompileError: one is.
+    """
+    for name, kinds, written in OPTION_KINDS:
+        value = options.get(name)
+        if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            raise CompileError(f"{name}={value!r} is no {written[0]}", mend=f"write {name}={written[1]}", **place)
+
+
+OPTION_KINDS: Final[tuple[tuple[str, tuple[type, ...], tuple[str, str]], ...]] = (
+    ("status", (int,), ("number", "201")),
+    ("tags", (list, tuple, set, frozenset), ("list", '["posts"]')),
+    ("max_body", (int, Unset), ("number of bytes", "10 * 1024 * 1024")),
+    ("name", (str,), ("text", '"list-posts"')),
+    ("inline", (bool,), ("boolean", "True")),
+    ("strict_content_type", (bool,), ("boolean", "False")),
+    ("dependencies", (list, tuple), ("list", "[Depends(function)]")),
+    ("middleware", (list, tuple), ("list", "[function]")),
+)
 
 
 def check_dependencies(

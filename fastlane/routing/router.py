@@ -154,6 +154,9 @@ class Router:
     # Inside
 
     def _decorator(self, path: str, methods: Sequence[str], options: RouteOptions) -> Callable[[Handler], Handler]:
+        if not isinstance(path, str):
+            raise CompileError(f"the path {path!r} is no text", mend='write `@app.get("/path")`', **handler_place(path))
+
         def decorate(handler: Handler) -> Handler:
             try:
                 self._add(build_route(path, methods, handler, surroundings_of(sys._getframe(1)), options))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Generic, NewType, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NewType, TypeVar
 
 import attrs
 import pytest
@@ -224,6 +225,13 @@ def test_descriptions_are_what_an_author_would_write() -> None:
     assert describe(int) == "int"
     assert describe(list[int]) == "list[int]"
     assert describe(Annotated[int, "x"]) == "Annotated[int, 'x']"
+    assert describe(Page[int] | None) == "Page[int] | None"
+    assert describe(dict[str, list[Page[Any]]]) == "dict[str, list[Page[Any]]]"
+    assert describe(tuple[int, ...]) == "tuple[int, ...]"
+    assert describe(Literal["a", 1]) == "Literal['a', 1]"
+    assert describe(UserId) == "UserId"
+    assert describe(T) == "T"
+    assert describe(Callable[[int], str]) == "Callable"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="PEP 695 is Python 3.12's")

@@ -1,5 +1,6 @@
 """People come from somewhere: what they write there is answered with what to write here (REQUESTS 6)."""
 
+import datetime
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -13,10 +14,10 @@ from fastlane.http.response import Response
 from fastlane.params import Body, Cookie, Depends, Header, Query, State
 
 
-def mend(handler: Any) -> str:
+def mend(handler: Any, parameter: str | None = "x") -> str:
     with pytest.raises(CompileError) as caught:
         read_handler(RouteSpec("/", handler))
-    assert caught.value.parameter == "x"
+    assert caught.value.parameter == parameter
     return caught.value.mend
 
 
@@ -107,6 +108,12 @@ def test_depends_without_a_function() -> None:
         (lambda: Query(default=1), "behind the parameter"),
         (lambda: Query(10), "`x: Annotated[int, Query()] = 10`"),
         (lambda: Body(embed=True), "a Struct with one field"),
+        (lambda: Query(...), "what has no default is required"),  # type: ignore[arg-type]
+        (lambda: Query(regex="a"), "Meta(pattern=…)"),
+        (lambda: Query(include_in_schema=False), "leave it out"),
+        (lambda: Header(convert_underscores=False), 'Header("x_name")'),
+        (lambda: Depends(), "or its class"),
+        (lambda: Depends(int, use_cache=False), "once a request"),
     ],
 )
 def test_options_of_other_frameworks_markers(make: Any, said: str) -> None:
@@ -127,3 +134,41 @@ def test_ours_are_not_taken_for_foreign() -> None:
     async def handler(x: Own, y: Annotated[int, ModuleType("note")] = 1) -> None: ...
 
     read_handler(RouteSpec("/", handler))
+
+
+def test_a_module_or_a_value_in_the_place_of_a_type() -> None:
+    async def module(x: datetime) -> None: ...  # type: ignore[valid-type]
+
+    async def value(x: 5) -> None: ...  # type: ignore[valid-type]
+
+    async def unhashable(x: [1]) -> None: ...  # type: ignore[valid-type]
+
+    async def returned() -> datetime: ...  # type: ignore[valid-type,empty-body]
+
+    assert mend(module) == "write the class that is meant, as in `x: datetime.datetime`"
+    assert mend(value) == "write its type: `x: int`"
+    assert mend(unhashable) == "write its type: `x: list`"
+    assert mend(returned, None) == "write the class that is meant, as in `-> datetime.datetime`"
+
+
+def test_a_structure_in_the_place_of_a_path_variable() -> None:
+    class Own(Struct):
+        n: int
+
+    async def handler(own: Own) -> None: ...
+
+    with pytest.raises(CompileError, match="a path variable holds one value, and Own is more"):
+        read_handler(RouteSpec("/{own}", handler, ("own",)))
+
+
+def test_a_decorator_that_hides_the_handler() -> None:
+    def hiding(function: Any) -> Any:
+        async def inner(*args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs)
+
+        return inner
+
+    @hiding
+    async def handler(x: int) -> None: ...
+
+    assert "functools.wraps" in mend(handler, "args")

@@ -273,7 +273,7 @@ def test_checking_names_every_path():
         checking(list[User])([User(1, 2), User("x", "y"), ADA])  # type: ignore[arg-type]
 
     assert str(caught.value) == (
-        "the handler declares list[tests.compiler.test_narrow.User] and returned list: "
+        "the handler declares list[User] and returned list: "
         "[0].name: Expected `str`, got `int`; [1].id: Expected `int`, got `str`"
     )
 

@@ -155,6 +155,11 @@ def test_a_method_of_ones_own_is_routed() -> None:
         ({"colour": "red"}, "no option 'colour'", "the options are status, produces"),
         ({"status": 99}, "status=99", "200 to 599"),
         ({"dependencies": [ping]}, "ping is no Depends", "Depends(ping)"),
+        ({"status": "201"}, "status='201' is no number", "status=201"),
+        ({"status": True}, "status=True is no number", "status=201"),
+        ({"tags": "posts"}, "tags='posts' is no list", 'tags=["posts"]'),
+        ({"max_body": "1MB"}, "max_body='1MB' is no number of bytes", "max_body="),
+        ({"name": 3}, "name=3 is no text", 'name="'),
         ({"middleware": [ping]}, "does not take (request, call_next)", "async def m"),
     ],
 )
@@ -261,3 +266,11 @@ def test_annotations_may_name_locals_of_the_caller() -> None:
 
     with TestClient(app) as client:
         assert client.post("/", json={"x": 1}).json() == {"x": 1}
+
+
+def test_a_decorator_without_its_path_says_so() -> None:
+    with pytest.raises(CompileError, match="is no text") as caught:
+        App().get(ping)  # type: ignore[arg-type]
+
+    assert caught.value.mend == 'write `@app.get("/path")`'
+    assert caught.value.handler == "ping"
