@@ -85,13 +85,18 @@ class ScopeConnection:
 
     async def is_disconnected(self) -> bool:
         """The client is gone. ASGI tells only who waits: from the first question on somebody does."""
-        watch = self._watch
-        if watch is None:
-            watch = self._watch = asyncio.ensure_future(self._receive())
-        if not watch.done():
-            # What the server knows already arrives within the next turn of the loop.
-            await asyncio.wait((watch,), timeout=0)
-        return watch.done() and watch.result()["type"] == "http.disconnect"
+        while True:
+            watch = self._watch
+            if watch is None:
+                watch = self._watch = asyncio.ensure_future(self._receive())
+            if not watch.done():
+                # What the server knows already arrives within the next turn of the loop.
+                await asyncio.wait((watch,), timeout=0)
+                if not watch.done():
+                    return False
+            if watch.result()["type"] == "http.disconnect":
+                return True
+            self._watch = None  # the end of a body that nobody has read, since there was none
 
     def close(self) -> None:
         """Stop waiting, so that a streamed answer can."""

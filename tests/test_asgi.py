@@ -212,8 +212,9 @@ def test_a_handler_can_learn_that_the_client_went_away() -> None:
         return ""
 
     exchange(app, scope(), {"type": "http.disconnect"})
+    exchange(app, scope(), body(b""), {"type": "http.disconnect"})
 
-    assert seen == [True]
+    assert seen == [True, True]
 
 
 def test_a_handler_can_ask_again_whether_the_client_is_there() -> None:

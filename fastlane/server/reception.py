@@ -188,8 +188,10 @@ class Reception(Wire):
         return self._timer if self._phase == IDLE and self._served else None
 
     def is_disconnected(self) -> bool:
-        """Whether the connection is closed, or about to be."""
-        return self._phase == CLOSED or self.transport.is_closing()
+        """Whether the connection is closed or about to be, or the peer has said its last: most clients that close a
+        connection are gone, though one may still wait for its answer.
+        """
+        return self._phase == CLOSED or self._half_closed or self.transport.is_closing()
 
     # From bytes to requests
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import http.client
+import socket
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -476,3 +477,29 @@ def test_every_wrong_value_is_listed(lane: int) -> None:
 def test_a_bug_s_text_never_reaches_a_client(lane: int, plain: int) -> None:
     for port in (lane, plain):
         assert b"secret" not in ask(port, *CASES["bug"])[2]
+
+
+@pytest.mark.parametrize("protocol", ["fastlane.server.protocol:LaneProtocol", "httptools"])
+@pytest.mark.parametrize("behind_asgi", [True, False])
+def test_a_handler_learns_that_its_client_went_away(protocol: str, behind_asgi: bool) -> None:
+    app = App()
+    begun, gone = threading.Event(), threading.Event()
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        assert not await request.is_disconnected()
+        begun.set()
+        async with asyncio.timeout(10):
+            while not await request.is_disconnected():
+                await asyncio.sleep(0.001)
+        gone.set()
+        return ""
+
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    with serving(plain if behind_asgi else app, protocol) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n")
+            assert begun.wait(10)
+        assert gone.wait(10)
