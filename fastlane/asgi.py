@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -175,12 +174,14 @@ async def serve_request(app: App, scope: Scope, receive: Receive, send: Send) ->
 
 
 async def call(endpoint: Endpoint, request: Request) -> bytes | Response[Any]:
-    """The endpoint's result. The server has put this into a task of its own; what does not suspend gets its context."""
+    """The endpoint's result. The server has put this into a task of its own, whose context is the request's: what a
+    handler sets, its stream, its background tasks and exception handlers see.
+    """
+    result = endpoint.call(request)
     if endpoint.suspends:
-        result = endpoint.call(request)
         assert isinstance(result, Awaitable)
         return await result
-    return copy_context().run(endpoint.call, request)  # type: ignore[return-value]  # suspends is False
+    return result  # type: ignore[return-value]  # suspends is False
 
 
 async def read_body(head: ScopeHead, endpoint: Endpoint, max_body: int | None, receive: Receive) -> bytes | None:

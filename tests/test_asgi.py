@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -262,31 +261,6 @@ def test_waiting_for_a_disconnect_ends_with_the_answer() -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(main()) == 1
-
-
-def test_a_handler_that_never_suspends_has_its_own_context() -> None:
-    app = App()
-    variable: ContextVar[int] = ContextVar("variable", default=0)
-
-    @app.get("/")
-    async def handler() -> int:
-        variable.set(variable.get() + 1)
-        return variable.get()
-
-    async def main() -> tuple[list[bytes], int]:
-        bodies: list[bytes] = []
-
-        async def receive() -> dict[str, Any]:
-            raise AssertionError
-
-        async def send(message: Any) -> None:
-            bodies.append(message.get("body"))
-
-        for _ in range(2):
-            await app(scope(), receive, send)
-        return bodies[1::2], variable.get()
-
-    assert asyncio.run(main()) == ([b"1", b"1"], 0)
 
 
 def test_a_stream_that_fails_raises_so_that_the_server_can_cut_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -38,6 +39,8 @@ class Lane:
             application, and for a fastlane app behind ASGI middleware.
         defaults: ``date`` and the configured headers, rendered; replaced once a second.
         default_headers: uvicorn's list that ``defaults`` was rendered from.
+        request_context: makes a new context with the server's variables. Not the current one's: a pipelined request is
+            begun where the one before it ends, and must not see that user's.
         prefixes: per endpoint, everything of a response's head up to the digits of content-length.
     """
 
@@ -54,6 +57,7 @@ class Lane:
         "limits",
         "max_body",
         "prefixes",
+        "request_context",
         "server_state",
         "trusted_hosts",
     )
@@ -83,6 +87,7 @@ class Lane:
         self._default_names: frozenset[bytes] = frozenset()
         self.defaults = b""
         self.prefixes: dict[Endpoint, bytes] = {}
+        self.request_context: Callable[[], Context] = (Context() if config.reset_contextvars else copy_context()).copy
 
         if self.fastlane is not None:
             self.fastlane.watch_recompiling(self._forget)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +71,7 @@ class LaneProtocol(Reception):
 
     def begin(self, head: LaneHead) -> None:
         self._head = head
+        self.context = self.lane.request_context()
         self._keep_alive = head.keep_alive and not self._draining
         fastlane = self.lane.fastlane
         # PERF: a request that asks for nothing special and has no body needs none of the questions below: 0.9 µs less.
@@ -159,6 +159,7 @@ class LaneProtocol(Reception):
     def answer_again(self, head: LaneHead, body: bytes) -> None:
         endpoint: Endpoint = head.endpoint  # type: ignore[assignment]
         lane = self.lane
+        context = self.context = lane.request_context()
         if endpoint.suspends or endpoint.empty:
             self.answer(head, body)
             return
@@ -167,7 +168,7 @@ class LaneProtocol(Reception):
         # PERF: what `answer`, `_reply`, `write` and `complete` do for this case, in one frame: 0.9 µs instead of 1.5.
         request = Request(head, head.values, body, self, endpoint, lane.context) if endpoint.needs_request else None
         try:
-            result = copy_context().run(endpoint.call, request)  # type: ignore[arg-type]
+            result = context.run(endpoint.call, request)  # type: ignore[arg-type]
         except Exception as error:
             self._fail(head, error, request, body)
             return
@@ -196,7 +197,7 @@ class LaneProtocol(Reception):
             self.start_eager_task(self._run(head, endpoint, request, body))
             return
         try:
-            result = copy_context().run(endpoint.call, request)  # type: ignore[arg-type]
+            result = self.context.run(endpoint.call, request)  # type: ignore[arg-type]
         except Exception as error:
             self._fail(head, error, request, body)
         else:
@@ -206,7 +207,8 @@ class LaneProtocol(Reception):
         try:
             result = await endpoint.call(request)  # type: ignore[arg-type, misc]
         except Exception as error:
-            self._fail(head, error, request, body)
+            outcome = self.lane.failure(request or self._request(head, body), error)
+            self._reply_response(head, outcome if isinstance(outcome, Response) else await outcome)
         except BaseException as error:
             note_cut_off(error, head)
             self._close()
@@ -217,9 +219,9 @@ class LaneProtocol(Reception):
     def _request(self, head: LaneHead, body: bytes) -> Request:
         return Request(head, head.values, body, self, head.endpoint, self.lane.context)  # type: ignore[arg-type]
 
-    def _fail(self, head: LaneHead, error: Exception, request: Request | None = None, body: bytes = b"") -> None:
-        """Answer an exception, as the app's exception handlers say."""
-        outcome = self.lane.failure(request or self._request(head, body), error)
+    def _fail(self, head: LaneHead, error: Exception, request: Request | None, body: bytes) -> None:
+        """Answer the exception of a handler that never suspends, as the app's exception handlers say."""
+        outcome = self.context.run(self.lane.failure, request or self._request(head, body), error)
         if isinstance(outcome, Response):
             self._reply_response(head, outcome)
         else:
@@ -301,7 +303,7 @@ class LaneProtocol(Reception):
         self._started_at = monotonic()
         self.scope = build_scope(self, head)
         cycle = self._cycle = Cycle(self, head, self.scope)
-        self.start_task(cycle.run(self.lane.app))
+        self.start_application(cycle.run(self.lane.app))
         if not has_body:
             cycle.feed(b"", last=True)
         elif self._intake.buffer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
-from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
@@ -34,6 +33,7 @@ class Wire(asyncio.Protocol):
         "_timer",
         "_timer_delay",
         "config",
+        "context",
         "lane",
         "loop",
         "server_state",
@@ -45,6 +45,8 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, lane: Lane, config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         self.lane = lane
+        # The request's contextvars: of its handler, and of what comes after it. One request at a time is answered.
+        self.context = lane.request_context()
         self.config = config
         self.server_state = server_state
         self.loop = loop
@@ -177,21 +179,21 @@ class Wire(asyncio.Protocol):
     # Tasks, which the server waits for when it stops
 
     def start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run in a task of its own."""
-        if self.config.reset_contextvars:
-            task = self.loop.create_task(coroutine, context=Context())
-        else:
-            task = self.loop.create_task(coroutine)
-        self._keep(task)
+        """Run in a task of its own, in the request's context."""
+        self._keep(self.loop.create_task(coroutine, context=self.context))
+
+    def start_application(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a plain ASGI application in a task, in a copy of the request's context."""
+        self._keep(self.context.run(self.loop.create_task, coroutine))
 
     def start_eager_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run in a task of its own; where Python has eager ones, up to the first real wait before this returns."""
+        """Likewise; where Python has eager tasks, up to the first real wait before this returns."""
         if sys.version_info >= (3, 12):
-            task = asyncio.Task(coroutine, loop=self.loop, eager_start=True)
+            task = asyncio.Task(coroutine, loop=self.loop, eager_start=True, context=self.context)
             if not task.done():
                 self._keep(task)
         else:
-            self._keep(self.loop.create_task(coroutine))
+            self._keep(self.loop.create_task(coroutine, context=self.context))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         tasks = self.server_state.tasks

@@ -7,9 +7,11 @@ import enum
 import http.client
 import socket
 import threading
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import msgspec
@@ -66,6 +68,14 @@ class Gathered(Struct):
 
 class Teapot(Exception):
     pass
+
+
+class Lost(Exception):
+    pass
+
+
+user: ContextVar[str] = ContextVar("user", default="nobody")
+seen_later: list[str] = []
 
 
 def build() -> App:
@@ -190,6 +200,43 @@ def build() -> App:
     @app.get("/packed", produces="application/msgpack")
     async def packed() -> dict[str, int]:
         return {"a": 1}
+
+    @app.exception_handler(Lost)
+    async def lost(request: Request, error: Lost) -> Response[str]:
+        return Response(user.get(), status=410)
+
+    def add_context_routes(prefix: str, pause: Callable[[], Awaitable[None]] | None) -> None:
+        """Three ways to look at what the handler has set, in handlers that may suspend and in ones that can't."""
+
+        async def show() -> AsyncIterator[bytes]:
+            yield user.get().encode()
+
+        async def set_user() -> None:
+            user.set(f"{user.get()} {prefix}")
+
+        def note() -> None:
+            seen_later.append(user.get())
+
+        async def stream(_: Annotated[None, Depends(set_user)]) -> StreamingResponse:
+            return StreamingResponse(show(), media_type="text/plain")
+
+        async def failing(_: Annotated[None, Depends(set_user)]) -> str:
+            raise Lost
+
+        async def later(_: Annotated[None, Depends(set_user)], tasks: BackgroundTasks) -> str:
+            tasks.add(note)
+            return user.get()
+
+        dependencies = [] if pause is None else [Depends(pause)]
+        app.get(f"/context/{prefix}/stream", dependencies=dependencies)(stream)
+        app.get(f"/context/{prefix}/failing", dependencies=dependencies)(failing)
+        app.get(f"/context/{prefix}/later", dependencies=dependencies)(later)
+
+    async def pause() -> None:
+        await asyncio.sleep(0)
+
+    add_context_routes("suspends", pause)
+    add_context_routes("never", None)
 
     async def replace(request: Request, call_next: CallNext) -> Response[Any]:
         await call_next(request)
@@ -408,6 +455,10 @@ CASES: dict[str, tuple[str, str, dict[str, str], bytes | None]] = {
     "status that is no answer": ("GET", "/statuses/101", {}, None),
     "status that does not exist": ("GET", "/statuses/700", {}, None),
     "stream whose status is no answer": ("GET", "/stream/100", {}, None),
+    "context of a stream": ("GET", "/context/suspends/stream", {}, None),
+    "context of a stream that nothing suspended": ("GET", "/context/never/stream", {}, None),
+    "context of an exception handler": ("GET", "/context/suspends/failing", {}, None),
+    "context of an exception handler that nothing suspended": ("GET", "/context/never/failing", {}, None),
     "seen": ("GET", "/seen?q=1", {}, None),
 }
 
@@ -503,3 +554,40 @@ def test_a_handler_learns_that_its_client_went_away(protocol: str, behind_asgi: 
             client.sendall(b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n")
             assert begun.wait(10)
         assert gone.wait(10)
+
+
+@pytest.mark.parametrize("prefix", ["suspends", "never"])
+def test_what_a_handler_sets_in_its_context_reaches_what_comes_after_it(prefix: str, lane: int, plain: int) -> None:
+    for port in (lane, plain):
+        seen_later.clear()
+        # Twice: nothing of it stays for the next request of the connection.
+        for _ in range(2):
+            assert ask(port, "GET", f"/context/{prefix}/stream", {}, None)[2] == f"nobody {prefix}".encode()
+            assert ask(port, "GET", f"/context/{prefix}/failing", {}, None)[2] == f"nobody {prefix}".encode()
+            assert ask(port, "GET", f"/context/{prefix}/later", {}, None)[2] == f"nobody {prefix}".encode()
+        deadline = time.monotonic() + 10
+        while len(seen_later) < 2 and time.monotonic() < deadline:
+            ask(port, "GET", "/hello", {}, None)
+        assert seen_later == [f"nobody {prefix}"] * 2
+
+
+@pytest.mark.parametrize("second", ["suspends", "never"])
+@pytest.mark.parametrize("first", ["suspends", "never"])
+@pytest.mark.parametrize("kind", ["later", "failing", "stream"])
+def test_a_pipelined_request_sees_nothing_of_the_one_before_it(
+    kind: str, first: str, second: str, lane: int, plain: int
+) -> None:
+    requests = b"".join(
+        b"GET /context/%b HTTP/1.1\r\nhost: example.org\r\n\r\n" % path.encode()
+        for path in (f"{first}/{kind}", f"{second}/later", f"{second}/later")
+    )
+    for port in (lane, plain):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(requests)
+            received = b""
+            while received.count(b"nobody") < 3:
+                data = client.recv(65536)
+                assert data, received
+                received += data
+        assert received.count(f"nobody {second}".encode()) == 2 + (first == second)
+        assert f"{first} {second}".encode() not in received
