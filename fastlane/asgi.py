@@ -19,10 +19,10 @@ from fastlane.answer import (
     wire_headers,
 )
 from fastlane.errors import BadRequest, HTTPError, NotFound
-from fastlane.http.problem import problem_response
 from fastlane.http.request import Request
 from fastlane.http.response import Response
 from fastlane.routing.route import WebSocketRoute
+from fastlane.websocket import refuse_handshake
 
 if TYPE_CHECKING:
     from fastlane.app import App
@@ -231,11 +231,7 @@ async def serve_websocket(table: RouteTable, scope: Scope, receive: Receive, sen
         assert match.endpoint.asgi is not None
         await match.endpoint.asgi({**scope, "path_params": path_params(match)}, receive, send)
         return
-    await receive()  # websocket.connect
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-        await problem_response(refusal)(scope, receive, send)
-    else:
-        await send({"type": "websocket.close", "code": 1000, "reason": ""})  # before accept: 403 (asgi-websocket 2.0)
+    await refuse_handshake(scope, receive, send, refusal)
 
 
 def path_params(match: Match) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
@@ -10,8 +10,10 @@ import msgspec
 from fastlane.compiler.annotations import read_signature, take_apart
 from fastlane.compiler.mistakes import Mistakes
 from fastlane.compiler.scalars import scalar_reader
-from fastlane.errors import CompileError, FastlaneError
-from fastlane.http.headers import Headers
+from fastlane.errors import CompileError, FastlaneError, HTTPError
+from fastlane.http.cookies import parse_cookies
+from fastlane.http.headers import Headers, encode_header
+from fastlane.http.problem import problem_response
 from fastlane.http.query import QueryParams
 from fastlane.routing.automatic import asgi_endpoint
 from fastlane.routing.route import handler_place
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from fastlane.http.stream import Message, Receive, Scope, Send
     from fastlane.routing.route import WebSocketRoute
 
-__all__ = ["WebSocket", "WebSocketDisconnect", "websocket_binder", "websocket_endpoint"]
+__all__ = ["WebSocket", "WebSocketDisconnect", "refuse_handshake", "websocket_binder", "websocket_endpoint"]
 
 T = TypeVar("T")
 
@@ -37,6 +39,8 @@ class WebSocketDisconnect(FastlaneError):
 
 class WebSocket:
     """One WebSocket connection. ``accept`` it first; receiving raises ``WebSocketDisconnect`` when the peer has gone.
+
+    An ``HTTPError`` that is raised instead of ``accept`` is the answer to the handshake.
 
     Example:
         >>> @app.websocket("/echo")
@@ -73,14 +77,26 @@ class WebSocket:
         return QueryParams(self.scope.get("query_string", b""))
 
     @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of the handshake by name."""
+        return parse_cookies([value for name, value in self.scope["headers"] if name == b"cookie"])
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer, as the server has worked them out."""
+        client = self.scope.get("client")
+        return (client[0], client[1]) if client else None
+
+    @property
     def subprotocols(self) -> list[str]:
         """What the client offers."""
         return list(self.scope.get("subprotocols", ()))
 
-    async def accept(self, subprotocol: str | None = None) -> None:
-        """Complete the handshake, with one of the offered subprotocols where one is named."""
+    async def accept(self, subprotocol: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        """Complete the handshake, with one of the offered subprotocols where one is named, and further headers."""
+        pairs = [encode_header(name, value) for name, value in (headers or {}).items()]
         await self._expect("websocket.connect")
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": pairs})
         self.accepted = True
 
     async def receive_text(self) -> str:
@@ -154,6 +170,15 @@ class WebSocket:
         return message
 
 
+async def refuse_handshake(scope: Scope, receive: Receive, send: Send, error: HTTPError) -> None:
+    """Answer a handshake with problem details, or with 403 where the server can't (asgi-websocket "Denial")."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await problem_response(error)(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1000, "reason": ""})
+
+
 Binder = Callable[[WebSocket, tuple[str, ...]], dict[str, Any]]
 
 
@@ -218,7 +243,10 @@ def websocket_endpoint(route: WebSocketRoute) -> Endpoint:
             await handler(**arguments)
         except WebSocketDisconnect:
             return  # the peer went while the handler was waiting for it: the usual end
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, HTTPError) and not websocket.accepted and not websocket.closed:
+                await refuse_handshake(scope, receive, send, error)
+                return
             if not websocket.closed:
                 await websocket.close(1011)  # RFC 6455 7.4.1: an unexpected condition; the server logs the exception
             raise

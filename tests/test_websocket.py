@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fastlane import App, CompileError, Router, WebSocket, WebSocketDisconnect
+from fastlane import App, CompileError, Router, Unauthenticated, WebSocket, WebSocketDisconnect
 from fastlane.testing import TestClient, WebSocketDenied
 
 
@@ -91,6 +91,41 @@ def test_headers_query_and_subprotocols_are_readable() -> None:
         ) as websocket:
             assert websocket.accepted_subprotocol == "chat"
             assert websocket.receive_json() == ["A", "ö", "c=1"]
+
+
+def test_the_handshake_has_cookies_a_client_and_headers_of_its_own() -> None:
+    async def handler(websocket: WebSocket) -> None:
+        await websocket.accept(headers={"X-Room": "1"})
+        await websocket.send_json([websocket.cookies, websocket.client])
+
+    with client_of(handler) as client:
+        client.cookies["session"] = "s1"
+        with client.websocket_connect("/ws") as websocket:
+            assert websocket.headers["x-room"] == "1"
+            assert websocket.receive_json() == [{"session": "s1"}, ["testclient", 50000]]
+
+
+def test_an_http_error_before_the_handshake_is_its_answer() -> None:
+    async def handler(websocket: WebSocket) -> None:
+        raise Unauthenticated("who are you?", headers={"www-authenticate": "Cookie"})
+
+    with client_of(handler) as client, pytest.raises(WebSocketDenied) as caught, client.websocket_connect("/ws"):
+        raise AssertionError
+    response = caught.value.response
+    assert response is not None
+    assert (response.status, response.json()["detail"]) == (401, "who are you?")
+    assert response.headers["www-authenticate"] == "Cookie"
+
+
+def test_an_http_error_after_the_handshake_is_an_exception_like_any_other() -> None:
+    async def handler(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise Unauthenticated("too late")
+
+    client = client_of(handler)
+    with pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect("/ws") as websocket:
+        websocket.receive_text()
+    assert caught.value.code == 1011
 
 
 def test_closing_before_the_handshake_refuses_it() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
+from fastlane.http.headers import Headers
 from fastlane.testing.response import TestResponse
 from fastlane.websocket import WebSocketDisconnect
 
@@ -45,6 +46,7 @@ class AsyncWebSocketSession:
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self.accepted_subprotocol: str | None = None
+        self.headers = Headers([])
 
     async def __aenter__(self) -> AsyncWebSocketSession:
         self._scope["state"] = await self._prepare()
@@ -53,6 +55,7 @@ class AsyncWebSocketSession:
         message = await self._next()
         if message["type"] == "websocket.accept":
             self.accepted_subprotocol = message.get("subprotocol")
+            self.headers = Headers([(bytes(name), bytes(value)) for name, value in message.get("headers", ())])
             return self
         denied = WebSocketDenied(None, message.get("code", 1000))
         if message["type"] == "websocket.http.response.start":
@@ -149,6 +152,11 @@ class WebSocketSession:
     @property
     def accepted_subprotocol(self) -> str | None:
         return self._session.accepted_subprotocol
+
+    @property
+    def headers(self) -> Headers:
+        """Those that the app sent with ``accept``."""
+        return self._session.headers
 
     def send_text(self, text: str) -> None:
         self._portal.call(self._session.send_text(text))
