@@ -9,7 +9,8 @@ from dataclasses import replace
 import click
 
 from fastlane.server.option import Option
-from fastlane.server.options import OPTIONS, ServeOptions, sources
+from fastlane.server.options import OPTIONS, ServeOptions
+from fastlane.server.sources import sources
 from fastlane_cli.configuration import Configuration, read_configuration
 from fastlane_cli.flags import OptionCommand, serve_flags
 

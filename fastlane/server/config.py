@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import uvicorn
 
+from fastlane.server.latencies import Latencies
 from fastlane.server.limits import Limits
 from fastlane.server.options import ServeOptions
+from fastlane.server.readiness import Readiness
 
 __all__ = ["LaneConfig", "preload_websockets", "websocket_protocol"]
 
@@ -35,6 +37,8 @@ class LaneConfig(uvicorn.Config):
         limits: what one connection may ask.
         threads: for plain ``def`` handlers.
         log_format: of the access log; None leaves it to ``access_writer``, or to uvicorn's own logger.
+        readiness: the checks of the application.
+        latencies: what `MeasuredProtocol` fills, where ``metrics`` asks for it; None otherwise.
         access_writer: called with each answer, as `fastlane.server.access_log.AccessLog.log_access` is.
     """
 
@@ -45,7 +49,9 @@ class LaneConfig(uvicorn.Config):
         limits: Limits | None = None,
         threads: int = 40,
         log_format: Literal["text", "json"] | None = None,
-        http: Any = "fastlane.server.protocol:LaneProtocol",
+        readiness: Readiness | None = None,
+        metrics: bool = False,
+        http: Any = None,
         ws: Any = None,
         log_config: Any = None,
         server_header: bool = False,
@@ -56,6 +62,10 @@ class LaneConfig(uvicorn.Config):
         self.limits = limits or Limits()
         self.threads = threads
         self.log_format = log_format
+        self.readiness = readiness or Readiness()
+        self.latencies = Latencies() if metrics else None
+        if http is None:
+            http = f"fastlane.server.{'measured:MeasuredProtocol' if metrics else 'protocol:LaneProtocol'}"
         self.access_writer: Callable[..., None] | None = None
         super().__init__(
             app,
@@ -69,7 +79,7 @@ class LaneConfig(uvicorn.Config):
         )
 
     @classmethod
-    def from_options(cls, app: Any, options: ServeOptions) -> LaneConfig:
+    def from_options(cls, app: Any, options: ServeOptions, readiness: Readiness | None = None) -> LaneConfig:
         """The configuration of a worker that serves ``app`` with these options."""
         return cls(
             app,
@@ -88,6 +98,8 @@ class LaneConfig(uvicorn.Config):
             ),
             threads=options.threads,
             log_format=options.log_format,
+            readiness=readiness,
+            metrics=options.metrics,
             host=options.host,
             port=options.port,
             uds=options.uds,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Described", "Option", "one_of", "permissions", "positive", "switch", "text", "whole", "workers"]
+__all__ = ["Described", "Option", "one_of", "permissions", "positive", "switch", "text", "url_path", "whole", "workers"]
 
 _FILELESS = frozenset({"config"})
+_PATH_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-._~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,13 @@ def text(value: object) -> str:
     if isinstance(value, str) and value:
         return value
     raise ValueError("a text that is not empty")
+
+
+def url_path(value: object) -> str:
+    """As a request line has it: what would need percent-encoding is refused."""
+    if isinstance(value, str) and value.startswith("/") and not set(value) - _PATH_LETTERS:
+        return value
+    raise ValueError("a path such as /healthz")
 
 
 def switch(value: object) -> bool:

@@ -6,7 +6,7 @@ environment, which beats the file.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 import msgspec
@@ -15,10 +15,11 @@ from fastlane.errors import ConfigurationError
 from fastlane.server import option as read
 from fastlane.server.option import Described, Option
 from fastlane.server.quantities import octets, seconds
+from fastlane.server.sources import check_keys, shown, sources
 from fastlane.supervisor.processors import usable_processors
 from fastlane.supervisor.settings import Address, Settings
 
-__all__ = ["OPTIONS", "ServeOptions", "sources"]
+__all__ = ["OPTIONS", "ServeOptions"]
 
 _WHERE = "Where it listens"
 _PROCESSES = "Processes"
@@ -27,6 +28,7 @@ _RECYCLING = "Recycling"
 _LIMITS = "Limits of a request"
 _HTTP = "HTTP"
 _TLS = "TLS"
+_HEALTH = "Health and metrics"
 _LOG = "Log"
 
 
@@ -184,6 +186,28 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Described(_TLS, "PATH", read.text, "Authorities (PEM) that sign client certificates: demand one.")
     ] = None
 
+    health_path: Annotated[
+        str | None,
+        Described(_HEALTH, "PATH", read.url_path, "Path of the app's port that says whether a worker is alive."),
+    ] = None
+    ready_path: Annotated[
+        str | None,
+        Described(_HEALTH, "PATH", read.url_path, "Path of the app's port that says whether a worker is ready."),
+    ] = None
+    health_port: Annotated[
+        int | None,
+        Described(_HEALTH, "PORT", read.whole(0, 65535), "Port of /healthz, /readyz and /metrics for all workers."),
+    ] = None
+    health_host: Annotated[
+        str | None, Described(_HEALTH, "HOST", read.text, "Address of the health port; default: --host.")
+    ] = None
+    metrics: Annotated[
+        bool, Described(_HEALTH, "", read.switch, "Measure how long answers take: a histogram in /metrics.")
+    ] = False
+    control_socket: Annotated[
+        str | None, Described(_HEALTH, "PATH", read.text, "Unix socket, mode 0600, that 'fastlane status' asks.")
+    ] = None
+
     access_log: Annotated[bool, Described(_LOG, "", read.switch, "Log a line for every request.")] = True
     log_format: Annotated[
         Literal["text", "json"],
@@ -221,14 +245,14 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         environment = os.environ if environment is None else environment
         file = file or {}
-        _check_keys(file, file_name)
+        check_keys(file, OPTIONS, file_name)
         values: dict[str, object] = {}
         for option in OPTIONS:
             for source, raw in sources(option, flags or {}, environment, file, file_name):
                 try:
                     values[option.name] = option.read(raw)
                 except ValueError as error:
-                    raise ConfigurationError(f"{source}: expected {error}, got {_shown(option, raw)}") from None
+                    raise ConfigurationError(f"{source}: expected {error}, got {shown(option, raw)}") from None
                 break
         if values.get("timeout") == 0.0:
             values["timeout"] = None
@@ -243,6 +267,10 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             for name in ("keyfile", "keyfile_password", "ca_certs"):
                 if getattr(self, name) is not None:
                     raise ConfigurationError(f"--{name.replace('_', '-')} needs --certfile")
+        if self.health_host is not None and self.health_port is None:
+            raise ConfigurationError("--health-host needs --health-port")
+        if self.health_path is not None and self.health_path == self.ready_path:
+            raise ConfigurationError("--health-path and --ready-path contradict each other: they are the same path")
         if self.limit_request_line > self.limit_head:
             raise ConfigurationError(
                 f"--limit-request-line ({self.limit_request_line}) is larger than --limit-head ({self.limit_head}), "
@@ -282,53 +310,12 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             user=self.user,
             group=self.group,
             pid_file=self.pid_file,
+            health=(
+                None if self.health_port is None else Address(host=self.health_host or self.host, port=self.health_port)
+            ),
+            control=None if self.control_socket is None else Address(path=self.control_socket, permissions=0o600),
+            metrics=self.metrics,
         )
-
-
-_OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
-"""Names that other servers taught people; our own name beats them."""
-
-
-def sources(
-    option: Option,
-    flags: Mapping[str, object],
-    environment: Mapping[str, str],
-    file: Mapping[str, object],
-    file_name: str,
-) -> Iterator[tuple[str, object]]:
-    """Where the option is given, the strongest first."""
-    if flags.get(option.name) is not None:
-        yield option.flag, flags[option.name]
-    for variable in (option.variable, _OTHER_VARIABLES.get(option.name, "")):
-        if environment.get(variable):
-            yield variable, environment[variable]
-    if option.name in file:
-        where = f"{file_name}: serve.{option.name}"
-        value = file[option.name]
-        if isinstance(value, Mapping):
-            name = value.get("env")
-            if not isinstance(name, str) or len(value) != 1:
-                raise ConfigurationError(f'{where}: expected a value or {{ env = "NAME" }}, got {dict(value)!r}')
-            if name not in environment:
-                raise ConfigurationError(f"{where}: the variable {name} is not set")
-            value = environment[name]
-        yield where, value
-
-
-def _check_keys(file: Mapping[str, object], file_name: str) -> None:
-    known = [option.key for option in OPTIONS if option.key is not None]
-    for key in file:
-        if key not in known:
-            import difflib  # here: only a mistake needs it
-
-            near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            raise ConfigurationError(
-                f"{file_name}: serve.{key}: there is no such option." + (f" Did you mean {near[0]!r}?" if near else "")
-            )
-
-
-def _shown(option: Option, value: object) -> str:
-    return "a value that is not shown" if option.name == "keyfile_password" else repr(value)
 
 
 def _table() -> tuple[Option, ...]:

@@ -72,6 +72,7 @@ class LaneServer(uvicorn.Server):
         self._is_draining = False
         self._second = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     # Start-up
 
@@ -87,8 +88,11 @@ class LaneServer(uvicorn.Server):
             await self.main_loop()
             await self.shutdown(sockets)
         finally:
+            self._publish()
             if self._timer is not None:
                 self._timer.cancel()
+            if self._watch is not None:
+                self._watch.cancel()
             if self._access_log is not None:
                 self._access_log.close()
             for listener in self.listeners:
@@ -128,6 +132,7 @@ class LaneServer(uvicorn.Server):
                 acceptor.start()
         self.started = True
         if context is not None:
+            self._watch_readiness(context)
             context.ready()
             self._open(context.slot.board, self._loop.time() + SIBLING_SECONDS)
             if not can_adopt:  # elsewhere the kernel ends a worker whose supervisor is gone
@@ -143,6 +148,13 @@ class LaneServer(uvicorn.Server):
             return
         for acceptor in self._acceptors:
             acceptor.start()
+
+    def _watch_readiness(self, context: WorkerContext) -> None:
+        """Tell the supervisor what the application's checks say, where the supervisor is asked."""
+        is_asked = context.settings.health is not None or context.settings.control is not None
+        if is_asked and self.config.readiness.checks:
+            context.slot.refuse(True)  # until they have been asked
+            self._watch = self._loop.create_task(self.config.readiness.watch(context.slot.refuse))
 
     def _make_protocol(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class(  # type: ignore[call-arg]
@@ -164,13 +176,20 @@ class LaneServer(uvicorn.Server):
             date = [(b"date", formatdate(now, usegmt=True).encode())] if self.config.date_header else []
             # The list is replaced, not changed: the protocol caches what it made of it by identity.
             state.default_headers = date + self.config.encoded_headers
-        if self._context is not None:
-            self._context.slot.beat(self._connection_count(), state.total_requests, len(state.tasks))
+        self._publish()
         if self.should_exit:  # set by somebody who does not know `stop`
             self._stop.set()
         limit = self.limit_max_requests
         if limit is not None and state.total_requests >= limit:
             self.stop()
+
+    def _publish(self) -> None:
+        """Tell the supervisor that the loop turns, and the totals."""
+        if self._context is not None:
+            slot, state, latencies = self._context.slot, self.server_state, self.config.latencies
+            slot.beat(self._connection_count(), state.total_requests, len(state.tasks))
+            if latencies is not None:
+                slot.publish_latencies(latencies.counts, latencies.seconds)
 
     def _connection_count(self) -> int:
         return len(self.server_state.connections) + sum(len(acceptor.handshakes) for acceptor in self._acceptors)
@@ -218,6 +237,7 @@ class LaneServer(uvicorn.Server):
         is_replaced = context is not None and not context.stopping
         graceful = self.config.timeout_graceful_shutdown
         end = float("inf") if graceful is None else graceful
+        self.config.readiness.is_stopping = not is_replaced
         if context is not None:
             context.draining()
             if not is_replaced and context.settings.drain_delay:

@@ -12,12 +12,14 @@ import msgspec
 from fastlane.discovery import DiscoveryError, load_app
 from fastlane.errors import CompileError, ConfigurationError
 from fastlane.server.config import LaneConfig, preload_websockets
+from fastlane.server.health import HealthDoor, add_health
 from fastlane.server.options import ServeOptions
+from fastlane.server.readiness import Readiness
 from fastlane.server.server import LaneServer
 from fastlane.supervisor.child import WorkerContext
 from fastlane.supervisor.failure import BootFailure
 
-__all__ = ["end_leftovers", "freeze", "load", "run"]
+__all__ = ["end_leftovers", "freeze", "load", "run", "with_health"]
 
 _END_SECONDS = 1.0
 """What is left of the loop's tasks and generators gets to end."""
@@ -36,11 +38,12 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     try:
         app = load_app(str(options["app"]), serve.app_dir)
         freeze(app, serve.threads)
+        app, readiness = with_health(app, serve)
     except (DiscoveryError, CompileError) as error:
         raise BootFailure(str(error), 4) from error
     except ConfigurationError as error:
         raise BootFailure(str(error), 2) from error
-    config = LaneConfig.from_options(app, serve)
+    config = LaneConfig.from_options(app, serve, readiness)
     try:
         config.load()
     except OSError as error:  # of the TLS files; ssl.SSLError is one, too
@@ -64,6 +67,19 @@ def freeze(app: object, threads: int | None = None) -> None:
     if app.websocket_routes or app.mounts:
         preload_websockets()
     app.table  # noqa: B018
+
+
+def with_health(app: Any, serve: ServeOptions) -> tuple[Any, Readiness]:
+    """The app with the paths that the options give its health, and its checks."""
+    module = sys.modules.get("fastlane.app")
+    if module is not None and isinstance(app, module.App):
+        readiness = Readiness(app.readiness_checks)
+        add_health(app.table, serve.health_path, serve.ready_path, readiness)
+        return app, readiness
+    readiness = Readiness()
+    if serve.health_path is None and serve.ready_path is None:
+        return app, readiness
+    return HealthDoor(app, serve.health_path, serve.ready_path, readiness), readiness
 
 
 def run(config: LaneConfig, context: WorkerContext) -> None:

@@ -147,8 +147,8 @@ class Slot:
         """The worker serves, but the application's own checks say that it should not."""
         return bool(self._words[self._base + _REFUSES])
 
-    @refuses.setter
-    def refuses(self, value: bool) -> None:
+    def refuse(self, value: bool) -> None:
+        """What the application's own checks say: whether it should get no requests."""
         self._words[self._base + _REFUSES] = value
 
     @property

@@ -64,6 +64,7 @@ def test_a_value_of_the_file_may_stand_in_the_environment():
         ("max_rss", "1.5 GiB", 1.5 * 2**30),
         ("log_format", "JSON", "json"),
         ("timeout", "0", None),
+        ("health_path", "/-/healthz", "/-/healthz"),
     ],
 )
 def test_values_are_read(name, text, value):
@@ -85,6 +86,8 @@ def test_values_are_read(name, text, value):
         ("boot_timeout", "0", "more than zero"),
         ("boot_timeout", "soon", "a duration"),
         ("max_rss", "much", "a size"),
+        ("health_path", "healthz", "a path such as /healthz"),
+        ("ready_path", "/ready?now", "a path such as /healthz"),
         ("log_level", "loud", "one of debug, info, warning, error, critical"),
     ],
 )
@@ -121,6 +124,8 @@ def test_a_key_that_nobody_knows_is_refused_with_what_was_probably_meant():
     [
         ({"uds": "s", "fd": 3}, "--uds and --fd"),
         ({"keyfile": "k"}, "--keyfile needs --certfile"),
+        ({"health_host": "::1"}, "--health-host needs --health-port"),
+        ({"health_path": "/h", "ready_path": "/h"}, "--health-path and --ready-path"),
         ({"limit_request_line": "64KiB"}, "--limit-request-line"),
     ],
 )
@@ -156,6 +161,17 @@ def test_settings_say_where_to_listen():
     assert gather({"port": 1}).settings("a:app").addresses == (Address(host="127.0.0.1", port=1),)
     assert gather({"uds": "s"}).settings("a:app").addresses == (Address(path="s", permissions=0o666),)
     assert gather({"fd": 3}).settings("a:app").addresses == (Address(fd=3),)
+
+
+def test_settings_say_where_the_supervisor_answers():
+    settings = gather().settings("a:app")
+    assert (settings.health, settings.control, settings.metrics) == (None, None, False)
+    settings = gather({"host": "0.0.0.0", "health_port": 9, "control_socket": "c", "metrics": True}).settings("a:app")
+    assert settings.health == Address(host="0.0.0.0", port=9)
+    assert settings.control == Address(path="c", permissions=0o600)
+    assert settings.metrics
+    own = gather({"health_port": 9, "health_host": "::1"}).settings("a:app")
+    assert own.health == Address(host="::1", port=9)
 
 
 def test_settings_carry_the_options_to_the_worker():

@@ -17,7 +17,9 @@ from fastlane import App
 from fastlane.server import server as server_module
 from fastlane.server import worker
 from fastlane.server.config import LaneConfig
+from fastlane.server.health import HealthDoor
 from fastlane.server.options import ServeOptions
+from fastlane.server.readiness import Readiness
 from fastlane.server.server import LaneServer
 from fastlane.supervisor.channel import Mailbox
 from fastlane.supervisor.child import Inheritance, WorkerContext
@@ -203,6 +205,99 @@ def test_a_worker_serves_until_term():
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"date: " in answer
     assert running.board.slot(0).state == DRAINING
+
+
+def test_a_path_that_the_options_name_says_whether_the_worker_is_alive(tmp_path, monkeypatch):
+    flags = {"health_path": "/alive", "ready_path": "/ready"}
+    given = written(tmp_path, monkeypatch, "async def app(scope, receive, send): ...")
+    config = worker.load({**given, "serve": {**given["serve"], **flags}})
+    assert type(config.app).__name__ == "HealthDoor"
+
+
+def test_load_gives_a_fastlane_app_its_checks_and_paths(tmp_path, monkeypatch):
+    text = "from fastlane import App\napp = App()\n@app.readiness\ndef database(): ..."
+    given = written(tmp_path, monkeypatch, text)
+    config = worker.load({**given, "serve": {**given["serve"], "health_path": "/alive"}})
+    assert [check.name for check in config.readiness.checks] == ["database"]
+    assert b"GET /alive" in config.app.table.exact
+    assert b"GET /ready" not in config.app.table.exact
+
+
+def test_during_the_drain_delay_the_worker_is_not_ready_and_still_accepts():
+    running = Running(options(ready_path="/ready"), drain_delay=0.3)
+
+    def ask_ready():
+        with running.connect() as connection:
+            connection.sendall(b"GET /ready HTTP/1.1\r\nhost: test\r\n\r\n")
+            return connection.recv(65536)
+
+    def client():
+        before = ask_ready()
+        running.term(stopping=True)
+        while running.board.slot(0).state != DRAINING:
+            time.sleep(0.001)
+        return before, ask_ready(), running.get()
+
+    running.config.loaded_app = HealthDoor(app, None, "/ready", running.config.readiness)
+    before, ready, answer = running.run(client)
+    assert before.startswith(b"HTTP/1.1 200 ")
+    assert ready.startswith(b"HTTP/1.1 503 ")
+    assert b"connection: close\r\n" in ready
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in answer
+
+
+def test_a_reload_leaves_the_worker_that_is_replaced_ready_for_who_still_asks_it():
+    running = Running()
+
+    def client():
+        running.term(stopping=False)
+
+    running.run(client)
+    assert not running.config.readiness.is_stopping
+
+
+def test_the_supervisor_is_told_what_the_checks_say_where_it_is_asked():
+    answers = [False]
+    running = Running(health=Address(host="127.0.0.1"))
+    running.config.readiness = Readiness([lambda: answers[0]])
+    slot = running.board.slot(0)
+
+    def client():
+        refused = slot.refuses
+        running.term(stopping=True)
+        return refused
+
+    assert running.run(client)
+
+
+def test_checks_are_not_asked_where_nobody_asks_the_supervisor():
+    def check():
+        raise AssertionError("asked")
+
+    running = Running()
+    running.config.readiness = Readiness([check])
+
+    def client():
+        running.get()
+        running.term(stopping=True)
+        return running.board.slot(0).refuses
+
+    assert running.run(client) is False
+
+
+def test_the_totals_are_told_once_more_at_the_end():
+    running = Running(options(metrics=True))
+
+    def client():
+        for _ in range(3):
+            running.get()
+        running.term(stopping=True)
+
+    running.run(client)
+    slot = running.board.slot(0)
+    assert (slot.requests, sum(slot.latencies)) == (3, 3)
+    assert slot.latency_sum > 0
 
 
 def test_the_slot_tells_of_connections_and_requests(monkeypatch):

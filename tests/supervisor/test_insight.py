@@ -55,9 +55,9 @@ def test_not_ready_when_every_event_loop_hangs():
 def test_not_ready_when_the_checks_of_every_worker_fail():
     world = World(workers=2)
     pids = world.boot()
-    world.board.slot(world.slot_of(pids[0])).refuses = True
+    world.board.slot(world.slot_of(pids[0])).refuse(True)
     assert ask(world, "/readyz").status == 200
-    world.board.slot(world.slot_of(pids[1])).refuses = True
+    world.board.slot(world.slot_of(pids[1])).refuse(True)
     assert ask(world, "/readyz")[:2] == (503, "not ready: the application's checks fail\n")
     assert {row["state"] for row in json.loads(ask(world, "/status", True).body)["workers"]} == {"refusing"}
 

@@ -70,3 +70,25 @@ def test_sockets_of_a_predecessor_are_taken_over(monkeypatch, tmp_path):
     assert run(settings()) == 4
     # The predecessor is gone, so the file was this one's to remove.
     assert not (tmp_path / "s").exists()
+
+
+def test_a_health_port_in_use_ends_with_3_and_leaves_nothing_open(caplog, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        health = Address(host="127.0.0.1", port=other.getsockname()[1])
+        addresses = (Address(path=str(tmp_path / "s")),)
+        assert run(settings(addresses=addresses, health=health)) == 3
+    assert "in use" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_control_socket_that_can_not_be_made_is_said_once_and_ends_nothing(caplog, tmp_path):
+    caplog.set_level(logging.INFO, "fastlane.supervisor")
+    control = Address(path=str(tmp_path / "none" / "control"), permissions=0o600)
+    assert run(settings(health=Address(host="127.0.0.1"), control=control)) == 4  # of the import
+    assert caplog.text.count("there is no control socket: can't listen on unix:") == 1
+    assert "health and metrics on http://127.0.0.1:" in caplog.text
+
+
+def test_the_control_socket_is_gone_at_the_end(tmp_path):
+    assert run(settings(control=Address(path=str(tmp_path / "control"), permissions=0o600))) == 4
+    assert list(tmp_path.iterdir()) == []

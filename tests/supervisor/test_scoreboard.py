@@ -78,7 +78,7 @@ def test_latencies_and_refusals_are_told_beside_the_rest():
     slot, other = board.slot(0), board.slot(1)
     counts = list(range(len(LATENCY_BOUNDS) + 1))
     slot.publish_latencies(counts, 1.5)
-    slot.refuses = True
+    slot.refuse(True)
     slot.beat(connections=1, requests=2, in_flight=3)
     assert (slot.latencies, slot.latency_sum, slot.refuses) == (counts, 1.5, True)
     assert (slot.connections, slot.requests, slot.in_flight) == (1, 2, 3)
