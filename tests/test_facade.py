@@ -1,5 +1,8 @@
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,13 @@ def test_every_public_name_is_there(name: str) -> None:
     assert not isinstance(value, str)
     assert name == "CallNext" or value.__name__ == name
     assert name in dir(fastlane)
+
+
+@pytest.mark.parametrize("name", fastlane.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    pages = [page.read_text() for page in (Path(__file__).parents[1] / "docs").glob("*.md")]
+
+    assert any(re.search(rf"\b{name}\b", page) for page in pages)
 
 
 def test_every_exception_is_public() -> None:
@@ -33,9 +43,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_the_names_for_type_checkers_are_those_of_the_facade() -> None:
-    import ast
-    from pathlib import Path
-
     tree = ast.parse(Path(fastlane.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     imported = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
@@ -44,12 +51,16 @@ def test_the_names_for_type_checkers_are_those_of_the_facade() -> None:
     assert sorted(fastlane.__all__) == sorted(set(fastlane.__all__))
 
 
+HEAVY = ["uvicorn", "uvloop", "httptools", "click", "websockets", "aiohttp", "httpx", "fastlane.server"]
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
         ("import fastlane", ["asyncio", "msgspec"]),
-        ("from fastlane import App", ["uvicorn", "uvloop", "httptools", "click", "websockets", "httpx"]),
-        ("from fastlane.testing import TestClient", ["uvicorn", "uvloop", "httptools", "click", "websockets", "httpx"]),
+        ("from fastlane import App", HEAVY),
+        ("from fastlane import *", HEAVY),
+        ("from fastlane.testing import TestClient", HEAVY),
     ],
 )
 def test_importing_stays_light(statement: str, absent: list[str]) -> None:
@@ -57,3 +68,15 @@ def test_importing_stays_light(statement: str, absent: list[str]) -> None:
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
     assert not set(absent) & set(loaded)
+
+
+def test_everything_public_needs_little_beside_asyncio_and_msgspec() -> None:
+    script = (
+        "import asyncio, msgspec, sys; before = set(sys.modules); from fastlane import *; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    # A package, and not each of its modules: the whole of what users wait for beside the two that they import anyway.
+    assert set(loaded) - {"fastlane"} <= set(sys.stdlib_module_names)
+    assert len(loaded) <= 20
