@@ -13,6 +13,7 @@ from fastlane.server.options import OPTIONS, ServeOptions
 from fastlane.server.sources import sources
 from fastlane_cli.configuration import Configuration, read_configuration
 from fastlane_cli.flags import OptionCommand, serve_flags
+from fastlane_cli.habits import misspelt_variables
 
 __all__ = ["command"]
 
@@ -20,17 +21,21 @@ _SECRET = frozenset({"keyfile_password"})
 
 
 @click.command("config", cls=OptionCommand)
+@click.argument("target", required=False)
 @serve_flags()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def command(as_json: bool, **flags: object) -> None:
+def command(target: str | None, as_json: bool, **flags: object) -> None:
     """Show every option that 'fastlane serve' would run with, and check them all.
 
-    Takes the same flags, environment and file as serve. What is not the default is marked with its source.
+    Takes the same command line, environment and file as serve; TARGET is not imported. What is not the default is
+    marked with its source.
     """
     config = flags.get("config")
     file = read_configuration(config if isinstance(config, str) else None)
     options = ServeOptions.gather(flags, file=file.serve, file_name=file.name)
     rows = [(option, _shown(option, getattr(options, option.name)), _source(option, flags, file)) for option in OPTIONS]
+    for sentence in misspelt_variables(os.environ):
+        click.echo(f"fastlane: {sentence}", err=True)
     if as_json:
         found = {option.name: {"value": value, "source": source or "default"} for option, value, source in rows}
         click.echo(json.dumps(found, indent=2))

@@ -65,7 +65,9 @@ def _bind(options: ServeOptions) -> socket.socket:
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=options.backlog)
     except OSError as error:
-        click.echo(f"fastlane: can't listen on {options.host}:{options.port}: {error.strerror}", err=True)
+        # create_server adds to the text what stands in ours already; a resolver's numbers are no errno.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        click.echo(f"fastlane: can't listen on {options.host}:{options.port}: {reason}", err=True)
         if options.port:
             click.echo(f"    another port: fastlane dev --port {options.port + 1}", err=True)
         sys.exit(3)

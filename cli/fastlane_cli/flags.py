@@ -13,6 +13,7 @@ import click
 
 from fastlane.server.option import Option
 from fastlane.server.options import OPTIONS
+from fastlane_cli.habits import option_hint
 
 __all__ = ["OptionCommand", "serve_flags"]
 
@@ -21,7 +22,19 @@ _SHORT = {"workers": "-w", "config": "-c"}
 
 
 class OptionCommand(click.Command):
-    """A command whose help lists the options under the table's headings, each with its default."""
+    """A command whose help lists the options under the table's headings, each with its default.
+
+    An option that it does not have, but that other servers do, is answered with its name here.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hint = option_hint(error.option_name)
+            if not hint:
+                raise
+            raise click.UsageError(f"No such option '{error.option_name}': {hint}.", ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 what was checked is not in order; 2 a bad option or config
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -22,9 +23,13 @@ VERBS = {
     "dev": "Serve an application in one process, and again after every change.",
     "routes": "List the routes of an application.",
     "check": "Compile an application and report every error at once.",
+    "status": "Show the workers of a running server.",
     "config": "Show the options of serve, and where each one comes from.",
 }
 """Each is a module of this package, imported when it is asked for, whose ``command`` does the work."""
+
+_ALIKE = {"run": "serve", "start": "serve", "server": "serve", "runserver": "dev", "watch": "dev", "list": "routes"}
+"""What other tools call the verbs."""
 
 
 class _Verbs(click.Group):
@@ -39,6 +44,19 @@ class _Verbs(click.Group):
         command = importlib.import_module(f"fastlane_cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in VERBS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = [_ALIKE[name]] if name in _ALIKE else difflib.get_close_matches(name, VERBS, n=1)
+        looks_like_app = ":" in name or name.endswith(".py")
+        meant = f"fastlane dev {name}" if looks_like_app else " ".join(["fastlane", *near, *args[1:]])
+        raise click.UsageError(
+            f"No such command '{name}'." + (f" Did you mean '{meant}'?" if near or looks_like_app else ""), ctx
+        )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from fastlane.errors import NotFound
@@ -57,8 +58,21 @@ def near_misses(table: RouteTable, paths: Iterable[str], method: str, raw_path: 
         if spelling != raw_path and table.match(method, spelling).endpoint.route is not None
     ]
     if not found:
-        found = difflib.get_close_matches(raw_path.decode("ascii", "backslashreplace"), list(paths), n=MOST, cutoff=0.7)
+        path, paths = raw_path.decode("ascii", "backslashreplace"), list(paths)
+        found = sorted((template for template in paths if _likeness(path, template)), key=lambda t: -_likeness(path, t))
+        found = found or difflib.get_close_matches(path, paths, n=MOST, cutoff=0.7)
     return found[:MOST]
+
+
+def _likeness(path: str, template: str) -> float:
+    """How alike two paths of as many segments are, from 0 to 1; 0 where a segment is quite another."""
+    pairs = list(zip_longest(path.strip("/").split("/"), template.strip("/").split("/"), fillvalue=""))
+    alike = [1.0 if mine and wanted.startswith("{") else _ratio(mine, wanted) for mine, wanted in pairs]
+    return sum(alike) / len(alike) if min(alike) >= 0.6 else 0.0
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 def _spellings(path: bytes) -> Iterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 
 import click
@@ -12,8 +14,11 @@ from fastlane.server.options import ServeOptions
 from fastlane.supervisor import run
 from fastlane_cli.configuration import read_configuration
 from fastlane_cli.flags import OptionCommand, serve_flags
+from fastlane_cli.habits import misspelt_variables
 
 __all__ = ["command", "gather"]
+
+logger = logging.getLogger("fastlane.server")
 
 
 def gather(flags: dict[str, object]) -> ServeOptions:
@@ -42,4 +47,6 @@ def command(target: str, **flags: object) -> None:
         raise ConfigurationError("serve needs fork and signals, which Windows has not: use 'fastlane dev', or uvicorn")
     options = gather(flags)
     set_up_logging(options.log_level, options.log_format)
+    for sentence in misspelt_variables(os.environ):
+        logger.warning(sentence)
     sys.exit(run(options.settings(target), lambda: gather(flags).settings(target)))

@@ -45,3 +45,16 @@ def test_a_password_is_never_shown(fastlane: Fastlane) -> None:
 
 def test_a_bad_option_is_found_without_serving(fastlane: Fastlane) -> None:
     assert fastlane("config", "--uds", "a", "--fd", "3").code == 2
+
+
+def test_the_command_line_of_serve_can_be_copied(fastlane: Fastlane) -> None:
+    outcome = fastlane("config", "blog:app", "--workers", "2")
+    assert outcome.code == 0
+    assert ["workers", "2", "--workers"] in [line.split() for line in outcome.out.splitlines()]
+
+
+def test_a_variable_that_nobody_reads_is_told(fastlane: Fastlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTLANE_WORKER", "3")
+    outcome = fastlane("config")
+    assert outcome.code == 0
+    assert outcome.err == "fastlane: nobody reads the variable FASTLANE_WORKER. Did you mean FASTLANE_WORKERS?\n"

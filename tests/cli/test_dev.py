@@ -224,5 +224,5 @@ def test_a_port_that_is_taken_ends_with_3_and_another_one_is_proposed(fastlane: 
         port = other.getsockname()[1]
         outcome = fastlane("dev", "hello:app", "--port", str(port))
     assert outcome.code == 3
-    assert outcome.err.startswith(f"fastlane: can't listen on 127.0.0.1:{port}: Address already in use")
+    assert outcome.err.startswith(f"fastlane: can't listen on 127.0.0.1:{port}: Address already in use\n")
     assert f"--port {port + 1}" in outcome.err

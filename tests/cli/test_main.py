@@ -33,6 +33,30 @@ def test_an_unknown_verb_is_a_bad_option(fastlane: Fastlane) -> None:
     assert "No such command 'srve'" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("srve", "blog"), "fastlane serve blog"),
+        (("run", "blog:app", "--port", "1"), "fastlane serve blog:app --port 1"),
+        (("blog:app",), "fastlane dev blog:app"),
+        (("src/blog.py",), "fastlane dev src/blog.py"),
+    ],
+)
+def test_an_unknown_verb_is_told_with_the_command_that_was_meant(
+    fastlane: Fastlane, typed: tuple[str, ...], meant: str
+) -> None:
+    assert f"No such command '{typed[0]}'. Did you mean '{meant}'?\n" in fastlane(*typed).err
+
+
+def test_a_verb_that_is_like_none_gets_no_hint(fastlane: Fastlane) -> None:
+    outcome = fastlane("frobnicate")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (2, "Error: No such command 'frobnicate'.")
+
+
+def test_an_option_before_the_verb_is_judged_as_one(fastlane: Fastlane) -> None:
+    assert "No such option '--workers'" in fastlane("--workers", "3", "serve", "blog").err
+
+
 def test_an_application_that_is_not_there_ends_with_4_and_one_message(fastlane: Fastlane) -> None:
     outcome = fastlane("routes", "nowhere:app")
     assert outcome.code == 4

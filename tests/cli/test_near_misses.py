@@ -50,6 +50,19 @@ def test_templates_that_look_like_it_are_named() -> None:
     ]
 
 
+def test_a_value_where_a_template_has_a_variable_is_no_difference() -> None:
+    app = blog()
+
+    @app.get("/posts/{id}")
+    async def get_post(id: int) -> str:
+        return ""
+
+    assert details(app, "/post/1", "/") == [
+        "there is no route for GET /post/1. Did you mean /posts/{id}?",
+        "there is no route for GET /",
+    ]
+
+
 def test_nothing_alike_has_no_hint() -> None:
     assert details(blog(), "/elsewhere") == ["there is no route for GET /elsewhere"]
 

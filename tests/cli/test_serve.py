@@ -78,6 +78,32 @@ def test_an_unknown_flag_is_told_with_the_one_that_was_meant(fastlane: Fastlane,
     assert started == []
 
 
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("--reload", "'fastlane dev' starts again after every change"),
+        ("--bind", "write --host and --port, or --uds"),
+        ("-k", "there is one kind of worker"),
+        ("--ssl-certfile", "write --certfile"),
+    ],
+)
+def test_a_flag_of_another_server_is_answered_with_ours(
+    fastlane: Fastlane, started: Started, flag: str, hint: str
+) -> None:
+    outcome = fastlane("serve", "blog:app", flag, "x")
+    assert outcome.code == 2
+    assert f"No such option '{flag}': {hint}" in outcome.err
+    assert started == []
+
+
+def test_a_variable_that_nobody_reads_is_logged(
+    fastlane: Fastlane, started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FASTLANE_PROT", "3")
+    assert fastlane("serve", "blog:app").code == 7
+    assert caplog.messages == ["nobody reads the variable FASTLANE_PROT. Did you mean FASTLANE_PORT?"]
+
+
 def test_a_value_that_does_not_fit_names_its_flag(fastlane: Fastlane, started: Started) -> None:
     outcome = fastlane("serve", "blog:app", "--keep-alive", "long")
     assert outcome.code == 2
