@@ -141,7 +141,7 @@ class App(Router):
         return check
 
     def url_for(
-        self, target: Callable[..., Any] | str, *, query: Mapping[str, Any] | None = None, **values: Any
+        self, target: Callable[..., Any] | str, /, *, query: Mapping[str, Any] | None = None, **values: Any
     ) -> str:
         """The path of a handler (or a route's name), percent-encoded, with a query string if one is given.
 

@@ -125,7 +125,10 @@ class Url:
 
 def as_text(source: str, name: str, value: Any) -> str:
     """A value as it stands in a URL: as JSON would write it, without quotes."""
-    plain = value if isinstance(value, str) else msgspec.to_builtins(value)
+    try:
+        plain = value if isinstance(value, str) else msgspec.to_builtins(value)
+    except TypeError:
+        plain = None  # nothing that msgspec knows: refused below
     if isinstance(plain, bool):
         return "true" if plain else "false"
     if isinstance(plain, str | int | float):

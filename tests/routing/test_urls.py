@@ -97,6 +97,7 @@ def test_the_query_is_encoded_repeated_and_left_out() -> None:
         ({"id": 3}, {"sort": "up"}, "reads no query value 'sort', only ['page', 'tags']"),
         ({"id": None}, None, "can't stand in a URL: NoneType"),
         ({"id": [1]}, None, "can't stand in a URL: list"),
+        ({"id": object()}, None, "can't stand in a URL: object"),
     ],
 )
 def test_what_the_handler_does_not_read_is_refused(values: Any, query: Any, problem: str) -> None:
@@ -142,6 +143,16 @@ def test_a_query_dict_takes_any_name() -> None:
         raise AssertionError
 
     assert app_with("/", handler).url_for(handler, query={"x": 1}) == "/?x=1"
+
+
+def test_variables_may_have_any_name() -> None:
+    app = App()
+
+    @app.get("/{self}/{target}")
+    async def handler(self: int, target: str) -> str:
+        raise AssertionError
+
+    assert app.url_for(handler, **{"self": 1, "target": "a"}) == "/1/a"
 
 
 def test_what_is_no_route_is_refused() -> None:
