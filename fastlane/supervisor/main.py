@@ -57,6 +57,8 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> i
         urls = ", ".join(listener.url(settings.scheme) for listener in listeners)
         count = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
         logger.info("starting %s on %s with %s (pid %d)", settings.name, urls, count, os.getpid())
+        for listener in responder.listeners:
+            logger.info("health and metrics on %s", listener.url())
         return Supervisor(settings, machine, board, reread, _has_terminal(), template).run()
     finally:
         machine.close()
@@ -76,8 +78,6 @@ def _open_responder(responder: Responder, settings: Settings, listeners: list[Li
             listener.close()
             listener.remove()
         raise
-    for listener in responder.listeners:
-        logger.info("health and metrics on %s", listener.url())
     try:
         responder.open(control)
     except BootFailure as failure:
