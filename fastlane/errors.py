@@ -37,6 +37,7 @@ child of ``OSError``, so that ``except OSError`` around a database call never ca
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import ClassVar, Literal, TypedDict
@@ -83,6 +84,11 @@ CODES: dict[int, str] = {}
 
 class FastlaneError(Exception):
     """The root: catch it to catch everything that fastlane raises on purpose."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are made again from ``args`` by default, which is the text alone: a worker process that raised one
+        # would break its pool.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
 
 class CompileError(FastlaneError, TypeError):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from typing import Any
+
 import pytest
 
-from fastlane import errors
+from fastlane import WebSocketDisconnect, errors
 from fastlane.errors import (
     CODES,
     BadRequest,
@@ -168,3 +172,23 @@ def test_only_a_coded_class_is_raised_without_a_status():
         HTTPError()  # type: ignore[call-arg]
     with pytest.raises(BadRequest, match="broken"):
         raise BadRequest("broken")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.HTTPError(418, "tea", code="teapot", headers={"x-a": "1"}, pots=2),
+        errors.NotFound("no post", id=3),
+        errors.CompileError("a problem", mend="a mend", handler="h", file="f.py", line=3),
+        WebSocketDisconnect(1001, "going away"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize(
+    "copied", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy], ids=["pickled", "copied"]
+)
+def test_an_exception_survives_the_way_from_another_process(error: Exception, copied: Any) -> None:
+    again = copied(error)
+
+    assert type(again) is type(error)
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))

@@ -152,7 +152,7 @@ def test_variables_may_have_any_name() -> None:
     async def handler(self: int, target: str) -> str:
         raise AssertionError
 
-    assert app.url_for(handler, **{"self": 1, "target": "a"}) == "/1/a"
+    assert app.url_for(handler, self=1, target="a") == "/1/a"
 
 
 def test_what_is_no_route_is_refused() -> None:
