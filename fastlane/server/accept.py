@@ -3,6 +3,10 @@
 With a plain shared socket the worker that wakes first takes all that waits: 150 keep-alive connections landed 150 to 0
 on two workers. Here a worker above its share leaves the connection to another for a moment, and takes it if nobody
 did: a stuck sibling costs a client two milliseconds, never more.
+
+There are two gears. In the first the gate is asked before each connection. While many come and go, and nobody is above
+the share, uvloop accepts by itself, which costs 15 µs less for a connection on two workers, and the gate is asked now
+and then.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import _socket
 import asyncio
 import errno
 import logging
+import resource
 import socket
 import ssl
 import time
@@ -30,9 +35,18 @@ YIELD_SECONDS = 0.002
 would spin: 2.2 million callbacks a second were measured."""
 PEERS_SECONDS = 0.02
 """How long the list of those who share the socket is believed; what they hold is read anew for every batch."""
+PACE_SECONDS = 1.0
 EXHAUSTED_SECONDS = 0.1
 """Pause after running out of descriptors or memory: the socket stays readable, and trying again at once would spin."""
 HANDSHAKE_SECONDS = 10.0
+UNGATED = 64
+"""So many connections in a row that were within the share, and half of them closed, bring the second gear; fewer in a
+second end it."""
+ASKED = 16
+"""Every so many connections the gate may be asked in the second gear."""
+LOW_SECONDS = 0.005
+"""For so long at least the second gear looks for the fewest open connections, which are what it shows to the gate: a
+worker takes dozens of short connections in one turn of its loop, and has closed them two turns later."""
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -42,7 +56,7 @@ logger = logging.getLogger("fastlane.server")
 class Gate:
     """How many connections this worker may take, from the scoreboard; without a slot as many as there are."""
 
-    __slots__ = ("_clock", "_peers", "_refresh_at", "_slot", "held")
+    __slots__ = ("_clock", "_peers", "_refresh_at", "_slot", "held", "slack")
 
     def __init__(self, slot: Slot | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._slot = slot
@@ -51,6 +65,13 @@ class Gate:
         self._refresh_at = float("-inf")
         self.held = 0
         """What the others had open when `room` was asked last."""
+        self.slack = 0
+        """How far below zero the room may fall in the second gear."""
+
+    def publish(self, mine: int) -> None:
+        """Let the others know that ``mine`` are open here."""
+        if self._slot is not None:
+            self._slot.connections = mine
 
     def has_peers(self) -> bool:
         """Whether others accept from the same sockets now."""
@@ -76,6 +97,7 @@ class Gate:
         self.held = held
         total = held + mine
         count = len(peers) + 1
+        self.slack = 2 + total // (16 * count)
         # The little more is for the short life of most connections: 1 and a sixteenth keep 150 of two workers within
         # 53 to 47, and leave those that come and go ungated.
         return total // count + 1 + total // (16 * count) - mine
@@ -87,6 +109,7 @@ class Acceptor:
     Args:
         make_protocol: called once for each connection.
         connections: those that are open; with the handshakes under way they are what the gate compares.
+        backlog: of the listener, which uvloop sets anew; None stays in the first gear, for a listener of others.
     """
 
     def __init__(
@@ -97,6 +120,7 @@ class Acceptor:
         gate: Gate,
         connections: Sized,
         context: ssl.SSLContext | None = None,
+        backlog: int | None = None,
     ) -> None:
         self.handshakes: set[asyncio.Task[Any]] = set()
         """TLS connections that are not yet open."""
@@ -113,6 +137,24 @@ class Acceptor:
         self._left = 0
         """How many the next `_take_what_is_left` takes."""
         self._held = -1
+        self._backlog = backlog
+        self._server: asyncio.AbstractServer | None = None
+        """uvloop's, in the second gear."""
+        self._down: asyncio.Handle | None = None
+        self._ungated = 0
+        self._taken = 0
+        """How many uvloop accepted since `_check_pace`."""
+        self._low = 0
+        """How few were open since `_low_since`; in the first gear, how many at the beginning of the row."""
+        self._low_since = 0.0
+        self._is_shiftable = (
+            backlog is not None
+            and context is None
+            and listener.socket.family != socket.AF_UNIX
+            and type(loop).__module__.partition(".")[0] == "uvloop"
+        )
+        # Without descriptors libuv would close what waits, and say nothing.
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
     def start(self) -> None:
         """Accept from now on."""
@@ -125,7 +167,14 @@ class Acceptor:
             # PERF: one at a time, as libuv does: asking for a second costs 5 µs when there is none, and the loop comes
             # back at once when there is.
             self._take(1)
+            self._ungated += 1
+            if self._ungated >= UNGATED:
+                if self._is_shiftable and len(self._connections) <= min(self._low + UNGATED // 2, self._most):
+                    self._shift_up()
+                self._ungated = 0
+                self._low = len(self._connections)
             return
+        self._ungated = 0
         # A sibling that is only busy has other counts the next time, and leaves one connection each 2 ms to this one;
         # one that is stuck leaves twice as many each time.
         held = self._gate.held
@@ -137,6 +186,61 @@ class Acceptor:
         """Nobody took it: the gate has had its moment."""
         self.start()
         self._take(self._left)
+
+    def _shift_up(self) -> None:
+        opening = self._loop.create_server(
+            self._make_and_ask, sock=self._listener.socket.dup(), backlog=self._backlog or 1
+        )
+        try:
+            opening.send(None)
+        except StopIteration as opened:  # with a socket it never waits
+            self._loop.remove_reader(self._socket.fileno())
+            self._server = opened.value
+            self._low_since = self._loop.time()
+            self._check_pace(UNGATED)
+
+    def _make_and_ask(self) -> asyncio.Protocol:
+        mine = len(self._connections)
+        if mine < self._low:
+            self._low = mine
+        self._taken += 1
+        if self._taken % ASKED == 0:
+            self._ask(mine)
+        self._gate.publish(mine + 1)
+        return self._make_protocol()
+
+    def _ask(self, mine: int) -> None:
+        now = self._loop.time()
+        if self._down is None and mine >= self._most:
+            self._down = self._loop.call_soon(self._shift_down)
+        elif self._down is None and now - self._low_since >= LOW_SECONDS:
+            if self._gate.room(self._low) + self._gate.slack < 0:
+                # Not here: uvloop is about to take the connection from its server.
+                self._down = self._loop.call_soon(self._shift_down)
+            self._low = mine
+            self._low_since = now
+
+    def _check_pace(self, taken: int) -> None:
+        """Every second of the second gear."""
+        if taken < UNGATED:
+            self._shift_down()
+            return
+        self._taken = 0
+        self._timer = self._loop.call_later(PACE_SECONDS, lambda: self._check_pace(self._taken))
+
+    def _shift_down(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._stop_server()
+        self.start()
+
+    def _stop_server(self) -> None:
+        if self._down is not None:
+            self._down.cancel()
+            self._down = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def _pause(self, seconds: float, resume: Callable[[], None]) -> None:
         self._loop.remove_reader(self._socket.fileno())
@@ -201,6 +305,7 @@ class Acceptor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._stop_server()
         self._loop.remove_reader(self._socket.fileno())
         if last:
             if not self._gate.has_peers():

@@ -126,7 +126,8 @@ class LaneServer(uvicorn.Server):
             config.access_writer = self._access_log.log_access
         connections = self.server_state.connections
         for listener in self.listeners:
-            acceptor = Acceptor(self._loop, listener, self._make_protocol, self._gate, connections, config.ssl)
+            backlog = None if listener.inherited else config.backlog
+            acceptor = Acceptor(self._loop, listener, self._make_protocol, self._gate, connections, config.ssl, backlog)
             self._acceptors.append(acceptor)
             if context is None:
                 acceptor.start()

@@ -383,3 +383,139 @@ def test_a_connection_that_opens_at_once_needs_nothing_more(listener):
     acceptor._connect(accepted)
     assert client.recv(1) == b""
     client.close()
+
+
+# The second gear
+
+
+async def come_and_go(acceptor: Acceptor, listener: Listener, count: int) -> None:
+    """Connections that are opened, answered and closed one after the other."""
+    loop = asyncio.get_running_loop()
+    connections = acceptor._connections
+
+    def talk() -> None:
+        with socket.create_connection(listener.socket.getsockname(), 5) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+
+    for _ in range(count):
+        await loop.run_in_executor(None, talk)
+        await until(lambda: not connections)
+
+
+@pytest.fixture
+def fast():
+    loop = uvloop.new_event_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def shifting(loop, listener: Listener, gate: Gate | None = None) -> Acceptor:
+    """An acceptor with two gears, in the first."""
+    connections: set[Echo] = set()
+    acceptor = Acceptor(loop, listener, lambda: Echo(connections), gate or Gate(None), connections, None, 100)
+    acceptor.start()
+    return acceptor
+
+
+def test_after_64_connections_that_came_and_went_uvloop_accepts(fast, listener):
+    async def main():
+        acceptor = shifting(fast, listener, Gate(board_with(0).slot(0)))
+        await come_and_go(acceptor, listener, accept.UNGATED - 1)
+        assert acceptor._server is None
+        await come_and_go(acceptor, listener, 2)
+        assert acceptor._server is not None
+        assert acceptor._taken == 1
+        await come_and_go(acceptor, listener, 2 * accept.ASKED)
+        acceptor.stop(last=True)
+        assert acceptor._server is None
+        await asyncio.sleep(0)
+
+    fast.run_until_complete(main())
+
+
+def test_connections_that_stay_keep_the_first_gear(fast, listener):
+    async def main():
+        acceptor = shifting(fast, listener)
+        clients = connect(listener, 80)
+        await until(lambda: len(acceptor._connections) == 80)
+        assert acceptor._server is None
+        acceptor.stop(last=False)
+        for client in clients:
+            client.close()
+        await until(lambda: not acceptor._connections)
+
+    fast.run_until_complete(main())
+
+
+@pytest.mark.parametrize("reason", ["share", "descriptors"])
+def test_a_worker_above_its_share_or_short_of_descriptors_shifts_down(fast, listener, monkeypatch, reason):
+    monkeypatch.setattr(accept, "UNGATED", 4)
+    monkeypatch.setattr(accept, "LOW_SECONDS", 0.0)
+
+    async def main():
+        acceptor = shifting(fast, listener, Gate(board_with(0, 0).slot(0)) if reason == "share" else None)
+        await come_and_go(acceptor, listener, 4)
+        assert acceptor._server is not None
+        if reason == "descriptors":
+            acceptor._most = 10
+        clients = connect(listener, 3 * accept.ASKED)
+        await until(lambda: len(acceptor._connections) == 3 * accept.ASKED)
+        assert acceptor._server is None
+        for client in clients:
+            client.close()
+        await until(lambda: not acceptor._connections)
+        await come_and_go(acceptor, listener, 1)
+        acceptor.stop(last=False)
+
+    fast.run_until_complete(main())
+
+
+def test_with_few_connections_a_second_it_shifts_down(fast, listener, monkeypatch):
+    monkeypatch.setattr(accept, "UNGATED", 4)
+    monkeypatch.setattr(accept, "PACE_SECONDS", 0.01)
+
+    async def main():
+        acceptor = shifting(fast, listener)
+        await come_and_go(acceptor, listener, 4)
+        assert acceptor._server is not None
+        acceptor._timer.cancel()
+        acceptor._check_pace(5)
+        assert acceptor._server is not None
+        await until(lambda: acceptor._server is None)
+        await come_and_go(acceptor, listener, 1)
+        acceptor.stop(last=False)
+
+    fast.run_until_complete(main())
+
+
+def test_a_stop_that_comes_before_the_shift_down_is_a_stop(fast, listener, monkeypatch):
+    monkeypatch.setattr(accept, "UNGATED", 4)
+
+    async def main():
+        acceptor = shifting(fast, listener)
+        await come_and_go(acceptor, listener, 4)
+        acceptor._down = fast.call_soon(acceptor._shift_down)
+        acceptor.stop(last=False)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert acceptor._server is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 5)
+
+    address = listener.socket.getsockname()
+    fast.run_until_complete(main())
+
+
+def test_only_uvloop_shifts_and_only_for_tcp_sockets_of_ours(loop, listener, contexts, tmp_path):
+    [local] = open_listeners((Address(path=str(tmp_path / "s")),), 10)
+
+    def is_shiftable(where: Listener, context=None, backlog: int | None = 10) -> bool:
+        return Acceptor(loop, where, lambda: Echo(set()), Gate(None), set(), context, backlog)._is_shiftable
+
+    assert is_shiftable(listener) is isinstance(loop, uvloop.Loop)
+    assert not is_shiftable(listener, backlog=None)
+    assert not is_shiftable(listener, contexts[0])
+    assert not is_shiftable(local)
+    local.close()
