@@ -39,6 +39,7 @@ class Mistakes:
         """
         settled = [error for error in self.found if not isinstance(error, UnresolvedName)]
         if settled:
-            raise CompileError.together(settled)
+            # Where it was found in here tells nobody anything.
+            raise CompileError.together(settled).with_traceback(None)
         if self.found:
-            raise UnresolvedName.together(self.found)
+            raise UnresolvedName.together(self.found).with_traceback(None)

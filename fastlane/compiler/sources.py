@@ -180,6 +180,8 @@ class Sources:
 
 def _class_of(annotation: Any) -> type | None:
     """What ``isinstance`` can check; None where it can't, or need not."""
+    if union_arms(annotation) is not None:
+        return None
     origin = typing.get_origin(annotation) or annotation
     if typing.is_typeddict(origin):
         return dict

@@ -109,7 +109,7 @@ class Router:
         """A handler for WebSocket connections: ``async def handler(websocket: WebSocket) -> None``."""
 
         def decorate(handler: Handler) -> Handler:
-            localns = surroundings_of(sys._getframe(1))
+            localns = surroundings_of(sys._getframe(1), handler)
             try:
                 self._add(WebSocketRoute(path, handler, name or handler_name(handler), localns))
             except CompileError as error:
@@ -159,7 +159,7 @@ class Router:
 
         def decorate(handler: Handler) -> Handler:
             try:
-                self._add(build_route(path, methods, handler, surroundings_of(sys._getframe(1)), options))
+                self._add(build_route(path, methods, handler, surroundings_of(sys._getframe(1), handler), options))
             except CompileError as error:
                 if not is_collected(error):
                     raise

@@ -39,8 +39,17 @@ class Surroundings(Mapping[str, object]):
         return len(self._now())
 
 
-def surroundings_of(frame: FrameType) -> Mapping[str, object]:
-    """What a function that is decorated in this frame sees of the function around it; nothing in a module."""
+def surroundings_of(frame: FrameType, handler: object) -> Mapping[str, object]:
+    """What a function that is decorated in this frame sees of the function around it; nothing in a module.
+
+    The function around it need not be the one that calls: a decorator of the user's own may stand between.
+    """
+    around = getattr(handler, "__qualname__", "").rpartition(".<locals>.")[0]
+    caller: FrameType | None = frame if around else None
+    while caller is not None:
+        if caller.f_code.co_qualname == around:
+            return Surroundings(caller)
+        caller = caller.f_back
     return {} if frame.f_locals is frame.f_globals else Surroundings(frame)
 
 

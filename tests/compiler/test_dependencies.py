@@ -696,3 +696,15 @@ def test_a_partial_as_a_dependency_keeps_what_it_has_bound():
         return n
 
     assert answer(compiled(show), query="by=7&n=2") == b"6"
+
+
+def test_state_that_may_be_none_is_handed_over_as_it_is():
+    class Resources:
+        number = 3
+
+    async def show(resources: Annotated[Resources | None, State()]) -> int:
+        return resources.number if resources else 0
+
+    endpoint = compiled(show)
+    assert answer(endpoint, state=Resources()) == b"3"
+    assert answer(endpoint, state=None) == b"0"

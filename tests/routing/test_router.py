@@ -2,6 +2,7 @@ import functools
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from fastlane import App, CallNext, CompileError, Depends, FrozenAppError, Request, Response, Router
 from fastlane.testing import TestClient
@@ -274,3 +275,23 @@ def test_a_decorator_without_its_path_says_so() -> None:
 
     assert caught.value.mend == 'write `@app.get("/path")`'
     assert caught.value.handler == "ping"
+
+
+def test_a_decorator_of_ones_own_may_stand_between_a_nested_handler_and_ours() -> None:
+    app = App()
+
+    def fetch(path: str) -> Any:
+        def decorate(handler: Any) -> Any:
+            return app.get(path)(handler)
+
+        return decorate
+
+    class Local(Struct):
+        value: int = 0
+
+    @fetch("/local")
+    async def local(given: "Local") -> "Local":
+        return given
+
+    with TestClient(app) as client:
+        assert client.get("/local?value=3").json() == {"value": 3}
