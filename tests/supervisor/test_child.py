@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -22,6 +23,8 @@ class Refused(ValueError):
 
 
 LOADED: list[object] = []
+THREADS: list[threading.Thread] = []
+"""Those that seem to run beside the main one; other tests may have left real ones."""
 MAILBOXES: list[Mailbox] = []
 
 
@@ -61,9 +64,11 @@ def _process(monkeypatch):
     monkeypatch.setattr(child.faulthandler, "register", lambda *_, **__: None)
     monkeypatch.setattr(child.atexit, "_run_exitfuncs", lambda: None)
     monkeypatch.setattr(child.logging, "shutdown", lambda: None)
+    monkeypatch.setattr(template.threading, "enumerate", lambda: [template.threading.main_thread(), *THREADS])
     monkeypatch.setattr(template.gc, "disable", lambda: None)
     monkeypatch.setattr(template.gc, "freeze", lambda: None)
     LOADED.clear()
+    THREADS.clear()
     yield
     while MAILBOXES:
         MAILBOXES.pop().close()
@@ -171,6 +176,11 @@ def run_template(inheritance: Inheritance, *orders: dict) -> tuple[int, list[dic
 
 def test_a_template_loads_says_so_and_ends_with_its_channel():
     assert run_template(inherit()) == (0, [{"loaded": True, "threads": []}])
+
+
+def test_a_template_names_the_threads_that_its_application_started():
+    THREADS.append(threading.Thread(name="metrics"))
+    assert run_template(inherit()) == (0, [{"loaded": True, "threads": ["metrics"]}])
 
 
 def test_a_template_that_fails_says_why():
