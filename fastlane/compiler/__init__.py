@@ -77,6 +77,10 @@ def _encoder_of(plan: Plan, *, validate: bool) -> Encoder:
     except CompileError as error:
         # The encoder knows the annotation, and not whose it is.
         raise place.error(error.problem, error.mend) from error
+    except ValueError as error:
+        raise place.error(
+            f"{describe(plan.returns)} can't be returned: {error}", "use types and constraints that msgspec takes"
+        ) from error
     except NameError as error:
         raise place.error(
             f"the return type {describe(plan.returns)} names something that does not exist: {error}",

@@ -15,6 +15,7 @@ from fastlane.compiler.reader import IllegalAnnotation, refuse_union_bounds
 from fastlane.compiler.scalars import scalar_reader
 from fastlane.compiler.spec import RouteSpec
 from fastlane.compiler.structures import check_body, fields_of, has_marked_fields, is_structure
+from fastlane.errors import CompileError
 from fastlane.http.background import BackgroundTasks
 from fastlane.http.request import Request
 from fastlane.params import Body as BodyMarker
@@ -50,6 +51,14 @@ class Sources:
                 "define it at module level, before the app starts",
                 parameter.name,
                 UnresolvedName,
+            ) from error
+        except CompileError:
+            raise
+        except (TypeError, ValueError) as error:  # msgspec's about a constraint, or Python's about a field's annotation
+            raise place.error(
+                f"{describe(parameter.annotation)} can't be read: {error}",
+                "use types and constraints that msgspec takes",
+                parameter.name,
             ) from error
         return Argument(parameter.name, parameter.keyword, node)
 

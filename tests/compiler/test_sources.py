@@ -942,3 +942,29 @@ def test_a_default_that_can_be_changed_is_a_new_one_for_every_request():
     endpoint = compiled(create, methods="POST")
     for _ in range(2):
         assert answer(endpoint) == b'["a","b"]'
+
+
+def test_what_msgspec_has_against_a_constraint_is_said_with_the_place():
+    class Wide(Struct):
+        n: Annotated[int, Meta(lt=2**63)]
+
+    async def create(wide: Wide) -> None: ...
+
+    async def show() -> Wide: ...  # type: ignore[empty-body]
+
+    for handler, methods, parameter in [(create, ("POST",), "wide"), (show, ("GET",), None)]:
+        with pytest.raises(CompileError, match="int64") as caught:
+            read_handler(RouteSpec("/", handler, methods=methods))
+        assert (caught.value.parameter, caught.value.file) == (parameter, __file__)
+
+
+def test_a_field_whose_annotation_can_not_be_evaluated_is_said_with_the_place():
+    @dataclasses.dataclass
+    class Broken:
+        n: "int[3]"  # type: ignore[misc]
+
+    async def show(broken: Broken) -> None: ...
+
+    with pytest.raises(CompileError, match="not subscriptable") as caught:
+        read_handler(RouteSpec("/", show))
+    assert caught.value.parameter == "broken"
