@@ -169,7 +169,7 @@ class Cycle:
                 self._give_up()
 
     def _give_up(self) -> None:
-        if self.started or self.disconnected:
+        if (self.started and not self._pending_head) or self.disconnected:
             self.protocol.abandon(self)
         else:
             self.started = self.complete = True
@@ -212,6 +212,7 @@ class Cycle:
             self._start(status, list(message.get("headers", ())))
         elif not self.complete:
             if kind != "http.response.body":
+                self._pending_head = b""  # it has begun its answer, as far as it knows: too late for a 500
                 raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")
             self._send_body(message.get("body", b""), message.get("more_body", False))
         else:

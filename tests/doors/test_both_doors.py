@@ -192,6 +192,14 @@ def build() -> App:
 
         return StreamingResponse(parts(), media_type="text/plain")
 
+    @app.get("/fails/early")
+    async def fails_early() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            raise RuntimeError("secret text")
+            yield b""
+
+        return StreamingResponse(parts(), media_type="text/plain")
+
     @app.get("/later")
     async def later(tasks: BackgroundTasks) -> str:
         tasks.add(list)
@@ -449,6 +457,7 @@ CASES: dict[str, tuple[str, str, dict[str, str], bytes | None]] = {
     "head of a response": ("HEAD", "/response", {}, None),
     "stream": ("GET", "/stream", {}, None),
     "head of a stream": ("HEAD", "/stream", {}, None),
+    "stream that fails before its first piece": ("GET", "/fails/early", {}, None),
     "background": ("GET", "/later", {}, None),
     "packed": ("GET", "/packed", {"accept": "application/msgpack"}, None),
     "content of a middleware that nobody encodes": ("GET", "/replaced", {}, None),
@@ -463,12 +472,21 @@ CASES: dict[str, tuple[str, str, dict[str, str], bytes | None]] = {
 }
 
 
+# What uvicorn's own protocol does otherwise, whatever the application.
+OF_THE_LANE = {
+    "options of everything",
+    "expectation",
+    "head of a stream",
+    "stream that fails before its first piece",
+}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_doors_agree(name: str, lane: int, plain: int) -> None:
     assert ask(lane, *CASES[name]) == ask(plain, *CASES[name])
 
 
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {"options of everything", "expectation", "head of a stream"}))
+@pytest.mark.parametrize("name", sorted(CASES.keys() - OF_THE_LANE))
 def test_uvicorn_s_own_protocol_gets_the_same_answers(name: str, lane: int, httptools: int) -> None:
     assert ask(lane, *CASES[name]) == ask(httptools, *CASES[name])
 
@@ -503,6 +521,7 @@ def test_uvicorn_s_own_protocol_gets_the_same_answers(name: str, lane: int, http
         ("header twice", 422),
         ("own exception handler", 418),
         ("bug", 500),
+        ("stream that fails before its first piece", 500),
     ],
 )
 def test_the_status_is_the_contract_s(name: str, status: int, lane: int) -> None:
