@@ -24,7 +24,6 @@ VERBS = {
     "routes": "List the routes of an application.",
     "check": "Compile an application and report every error at once.",
     "status": "Show the workers of a running server.",
-    "status": "Show the workers of a running server.",
     "config": "Show the options of serve, and where each one comes from.",
 }
 """Each is a module of this package, imported when it is asked for, whose ``command`` does the work."""
