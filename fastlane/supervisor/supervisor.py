@@ -14,6 +14,7 @@ from typing import Any
 from fastlane.supervisor.crew import CUT_OFF, Crew, described
 from fastlane.supervisor.fleet import Generation, Loading, Phase, Worker
 from fastlane.supervisor.heir import Heir
+from fastlane.supervisor.herald import Herald
 from fastlane.supervisor.insight import Insight
 from fastlane.supervisor.logs import reopen_logs
 from fastlane.supervisor.machine import Died, Event, Mailed, Signalled, System, TemplateSaid
@@ -65,8 +66,7 @@ class Supervisor:
         self._kept = 0
         """How many workers the old generation is to have while a new one comes."""
         self._generations = 0
-        self._is_complete = False
-        """All workers of the current generation are ready, and systemd has been told so."""
+        self._herald = Herald(system, board)
         self._heir = Heir(system)
         self._system = system
         self._board = board
@@ -127,15 +127,8 @@ class Supervisor:
             self.crew.fill(self.serving, self.target)
             self.crew.shrink(self.serving, self.target)
             self.crew.recycle(self.serving)
-            self._note_complete(self.serving)
-
-    def _note_complete(self, generation: Generation) -> None:
-        if not self._is_complete and len(self.crew.fleet.ready(generation)) >= self.target:
-            self._is_complete = True
-            self._board.awaited = 0
-            text = f"{self.target} worker{'' if self.target == 1 else 's'}"
-            logger.info("ready, %s", text)
-            self._system.tell("READY=1", f"STATUS=generation {generation.number}, {text}")
+            if len(self.crew.fleet.ready(self.serving)) >= self.target:
+                self._herald.complete(self.serving, self.target)
 
     # Time
 
@@ -183,12 +176,11 @@ class Supervisor:
 
     def _stop(self, number: int) -> None:
         bound = self.settings.drain_delay + self.settings.graceful_timeout
-        logger.info("%s: stopping, within %g s", signal.Signals(number).name, bound)
         self._ending = 0
         self._end_deadline = self._system.now() + bound + CUT_OFF
         self._board.shared = self._system.shares_sockets()
         self._board.stopping = True
-        self._system.tell(*self._heir.assignments, "STOPPING=1")
+        self._herald.stopping(number, bound, self._heir)
         self._end_templates()
         self._system.stop_listening()
         for worker in self.crew.fleet:
@@ -229,9 +221,7 @@ class Supervisor:
         self.target = settings.workers
         self.crew.forgive()
         self._load(settings)
-        self._is_complete = False
-        self._system.tell("RELOADING=1", f"MONOTONIC_USEC={int(self._system.now() * 1e6)}")
-        logger.info("SIGHUP: importing %s, generation %d", settings.name, self._generations)
+        self._herald.reloading(settings.name, self._generations)
 
     # Generations
 
