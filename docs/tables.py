@@ -1,6 +1,7 @@
-"""Writes the tables of the documentation that are made from the code: ``python docs/tables.py``.
+"""Writes what the documentation takes from elsewhere: ``python docs/tables.py``.
 
-A table stands between ``<!-- name -->`` and ``<!-- /name -->``. The tests fail when one is out of date.
+A table of the code stands between ``<!-- name -->`` and ``<!-- /name -->``, a file beside the page between
+``<!-- file NAME -->`` and ``<!-- /file -->``. The tests fail when one is out of date.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from fastlane.server.options import OPTIONS
 __all__ = ["PAGES", "filled"]
 
 DOCS = Path(__file__).parent
-PAGES = ("deployment.md", "responses.md")
+PAGES = ("deployment.md", "responses.md", *(f"deployment/{page.name}" for page in DOCS.glob("deployment/*.md")))
+LANGUAGES = {".service": "ini", ".socket": "ini", ".yaml": "yaml", ".py": "py", ".conf": "nginx", "": "dockerfile"}
 
 
 def options() -> Iterator[str]:
@@ -47,17 +49,22 @@ def error_classes() -> Iterator[str]:
 TABLES: dict[str, Callable[[], Iterator[str]]] = {"options": options, "errors": error_classes}
 
 
-def filled(text: str) -> str:
-    """A page's text with its tables made anew."""
+def filled(page: str) -> str:
+    """A page's text with its tables and files put in anew."""
 
-    def fill(match: re.Match[str]) -> str:
+    def table(match: re.Match[str]) -> str:
         name = match[1]
         return f"<!-- {name} -->\n{chr(10).join(TABLES[name]())}\n\n<!-- /{name} -->"
 
-    return re.sub(r"<!-- (options|errors) -->.*?<!-- /\1 -->", fill, text, flags=re.DOTALL)
+    def file(match: re.Match[str]) -> str:
+        path = (DOCS / page).parent / match[1]
+        return f"<!-- file {path.name} -->\n\n```{LANGUAGES[path.suffix]}\n{path.read_text()}```\n\n<!-- /file -->"
+
+    text = (DOCS / page).read_text()
+    text = re.sub(r"<!-- (options|errors) -->.*?<!-- /\1 -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- file (\S+) -->.*?<!-- /file -->", file, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
     for page in PAGES:
-        path = DOCS / page
-        path.write_text(filled(path.read_text()))
+        (DOCS / page).write_text(filled(page))
