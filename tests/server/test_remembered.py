@@ -116,7 +116,7 @@ def converse(loop: asyncio.AbstractEventLoop, pieces: list[bytes], remembered_si
         return loop.run_until_complete(run())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     requests=st.lists(st.sampled_from(REQUESTS), max_size=6).flatmap(
         # The interesting case is the same head again, so every request may come several times.
