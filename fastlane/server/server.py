@@ -282,10 +282,17 @@ class LaneServer(uvicorn.Server):
             running: after so many seconds what was running at the beginning is cancelled.
             end: after so many seconds this returns, whatever is open.
         """
-        state, began = self.server_state, self._loop.time()
+        state, began, context = self.server_state, self._loop.time(), self._context
+        graceful = running
+        is_replaced = context is not None and not context.stopping
         old_tasks: set[asyncio.Task[None]] = set(state.tasks)
         while (self._connection_count() or state.tasks) and not self.force_exit:
             passed = self._loop.time() - began
+            if is_replaced and context is not None and context.stopping:
+                # The whole server was told to stop while this worker took the time that a reload leaves it.
+                is_replaced = False
+                silent = min(silent, passed + self._silent)
+                end = min(end, passed + graceful)
             if passed >= end:
                 return
             if passed >= silent:

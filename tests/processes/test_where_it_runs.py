@@ -178,19 +178,28 @@ def test_the_drain_delay_accepts_for_a_while_after_term(serve):
     assert time.monotonic() - began >= 1.0
 
 
+def proportional(pid: int) -> int:
+    """Proportional set size in KiB: what is shared counts once among all who share it."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss: +(\d+)", text, re.MULTILINE)[1])
+
+
 def test_a_table_of_50_megabytes_is_shared(serve):
-    served = serve("--workers", "4", app="import gc\nTABLE = [[index] for index in range(500_000)]\n" + PLAIN).ready()
-    for _ in range(20):
-        served.get()
-
-    def proportional(pid: int) -> int:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        return int(re.search(r"^Pss: +(\d+)", text, re.MULTILINE)[1])
-
+    app = "import gc\nTABLE = [[index] for index in range(500_000)]\n" + PLAIN.replace(
+        'elif path == "/exit":', 'elif path == "/collect":\n        gc.collect()\n    elif path == "/exit":'
+    )
+    sizes = {}
+    for count in (1, 2, 4):
+        served = serve("--workers", str(count), app=app).ready()
+        for _ in range(20):
+            served.get("/collect")
+        sizes[count] = sum(proportional(pid) for pid in (served.pid, *served.children()))
+        assert served.stop() == 0
     table = 500_000 * (56 + 8 + 8 + 16) // 1024
-    workers = [proportional(pid) for pid in served.workers()]
-    assert len(workers) == 4
-    assert max(workers) < table
+    assert sizes[1] > table
+    # Each worker more costs less than a third of the table.
+    assert sizes[2] - sizes[1] < table / 3
+    assert sizes[4] - sizes[1] < table
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")

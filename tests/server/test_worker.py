@@ -384,6 +384,24 @@ def test_in_a_reload_a_silent_connection_may_speak_until_its_keep_alive_time_is_
     assert b"connection: close" in running.run(client)
 
 
+def test_a_stop_in_the_middle_of_a_reload_ends_the_patience_with_silent_connections(monkeypatch):
+    monkeypatch.setattr(server_module, "SILENT_SECONDS", 0.2)
+    running = Running(options(keep_alive=75))
+
+    def client():
+        with running.connect() as silent:
+            ask(silent)
+            running.term(stopping=False)
+            while running.board.slot(0).state != DRAINING:
+                time.sleep(0.001)
+            running.term(stopping=True)
+            began = time.monotonic()
+            assert silent.recv(10) == b""
+            return time.monotonic() - began
+
+    assert running.run(client) < 2.0
+
+
 def test_what_runs_in_a_reload_is_cut_off_after_the_graceful_timeout_though_others_may_speak(caplog):
     running = Running(options(keep_alive=1.5, graceful_timeout=0.2))
 
