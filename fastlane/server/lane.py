@@ -39,6 +39,7 @@ class Lane:
             application, and for a fastlane app behind ASGI middleware.
         defaults: ``date`` and the configured headers, rendered; replaced once a second.
         default_headers: uvicorn's list that ``defaults`` was rendered from.
+        server_context: the variables that the server began with.
         request_context: makes a new context with the server's variables. Not the current one's: a pipelined request is
             begun where the one before it ends, and must not see that user's.
         prefixes: per endpoint, everything of a response's head up to the digits of content-length.
@@ -58,6 +59,7 @@ class Lane:
         "max_body",
         "prefixes",
         "request_context",
+        "server_context",
         "server_state",
         "trusted_hosts",
     )
@@ -87,7 +89,8 @@ class Lane:
         self._default_names: frozenset[bytes] = frozenset()
         self.defaults = b""
         self.prefixes: dict[Endpoint, bytes] = {}
-        self.request_context: Callable[[], Context] = (Context() if config.reset_contextvars else copy_context()).copy
+        self.server_context = Context() if config.reset_contextvars else copy_context()
+        self.request_context = self.server_context.copy
 
         if self.fastlane is not None:
             self.fastlane.watch_recompiling(self._forget)

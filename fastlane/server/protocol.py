@@ -159,8 +159,9 @@ class LaneProtocol(Reception):
     def answer_again(self, head: LaneHead, body: bytes) -> None:
         endpoint: Endpoint = head.endpoint  # type: ignore[assignment]
         lane = self.lane
-        context = self.context = lane.request_context()
+        context = lane.request_context()
         if endpoint.suspends or endpoint.empty:
+            self.context = context
             self.answer(head, body)
             return
         if lane.access_log is not None:
@@ -170,6 +171,7 @@ class LaneProtocol(Reception):
         try:
             result = context.run(endpoint.call, request)  # type: ignore[arg-type]
         except Exception as error:
+            self.context = context
             self._fail(head, error, request, body)
             return
         state = self.server_state
@@ -183,6 +185,7 @@ class LaneProtocol(Reception):
                 if lane.access_log is not None:
                     lane.log_access(self, head, endpoint.status, length, monotonic() - self._started_at)
                 return
+        self.context = context
         self._reply(head, endpoint, result)  # type: ignore[arg-type]
 
     def answer(self, head: LaneHead, body: bytes) -> None:
@@ -275,9 +278,10 @@ class LaneProtocol(Reception):
             return
         self.write(data)
         background = response.background
+        context = self.context  # `complete` may begin the next request, with a context of its own
         self.complete(head, status, len(body))
         if background is not None:
-            self.start_task(background())
+            self.start_task(background(), context)
 
     def _stream(self, head: LaneHead, response: Response[Any]) -> None:
         """A body in pieces goes out as a plain ASGI application's does: framed, and at the pace of its reader."""

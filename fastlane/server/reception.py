@@ -252,6 +252,7 @@ class Reception(Wire):
         if self._half_closed:
             self._close()
             return
+        self.context = self.lane.server_context
         self.resume_reading()
         # PERF: requests don't touch the timer, they are counted; it looks at the count when it fires.
         if self._timer is None or self._timer_delay > self.config.timeout_keep_alive:

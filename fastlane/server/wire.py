@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
@@ -45,8 +46,9 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, lane: Lane, config: Config, server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         self.lane = lane
-        # The request's contextvars: of its handler, and of what comes after it. One request at a time is answered.
-        self.context = lane.request_context()
+        # The request's contextvars: of its handler, and of what comes after it. One request at a time is answered;
+        # between two of them it is the server's, so that an idle connection holds nothing of a user.
+        self.context = lane.server_context
         self.config = config
         self.server_state = server_state
         self.loop = loop
@@ -178,9 +180,10 @@ class Wire(asyncio.Protocol):
 
     # Tasks, which the server waits for when it stops
 
-    def start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run in a task of its own, in the request's context."""
-        self._keep(self.loop.create_task(coroutine, context=self.context))
+    def start_task(self, coroutine: Coroutine[Any, Any, None], context: Context | None = None) -> None:
+        """Run in a task of its own, in the request's context or the one given."""
+        # An empty context is false, and is meant all the same.
+        self._keep(self.loop.create_task(coroutine, context=self.context if context is None else context))
 
     def start_application(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a plain ASGI application in a task, in a copy of the request's context."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -425,3 +426,26 @@ def test_what_a_response_says_itself_is_not_said_twice(run):
         connection.lose()
 
     run(main())
+
+
+def test_a_background_task_sees_its_own_request_s_variables_behind_a_pipelined_one(run):
+    user: ContextVar[str] = ContextVar("user", default="nobody")
+    seen: list[str] = []
+
+    async def main() -> None:
+        app = App()
+
+        @app.get("/{name}")
+        async def enter(name: str, tasks: BackgroundTasks) -> str:
+            user.set(name)
+            await asyncio.sleep(0)
+            tasks.add(lambda: seen.append(user.get()))
+            return name
+
+        connection = Connection(app)
+        await connection.send(get(b"/a") + get(b"/b"))
+        assert user not in connection.protocol.context
+        connection.lose()
+
+    run(main())
+    assert sorted(seen) == ["a", "b"]
