@@ -6,8 +6,10 @@ import asyncio
 import importlib.util
 import inspect
 import itertools
+import json
 import linecache
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,26 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, page_module: M
             outcome = found()
             if inspect.iscoroutine(outcome):
                 asyncio.run(outcome)
+
+
+def test_the_outputs_in_the_first_steps_are_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (DOCS / "first-steps.md").read_text()
+    blog = BLOCK.findall(text)[0]
+    (tmp_path / "blog.py").write_text(blog.replace('"/posts/{id}"', '"/posts/{post_id}"'))
+    command = [sys.executable, "-m", "fastlane", "check", "blog:app"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    (said,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    assert shown.stdout == f"{tmp_path}/{said}1 error in blog:app\n"
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "blog_as_it_stands.py").write_text(blog)
+    app = importlib.import_module("blog_as_it_stands").app
+    monkeypatch.delitem(sys.modules, "blog_as_it_stands")
+    created, refused = re.findall(r"^\$ curl.*?\n(\{.*?\})\n(?=```)", text, re.DOTALL | re.MULTILINE)
+    with TestClient(app) as client:
+        answer = client.post("/posts", json={"title": "Hello", "body": "First."}, headers={"x-author": "ada"})
+        assert answer.text == created
+        assert list(client.post("/posts", json={"title": ""}).json().items()) == list(json.loads(refused).items())
 
 
 def test_the_tables_and_files_in_the_pages_are_those_of_the_tree() -> None:
