@@ -165,17 +165,11 @@ def _of_the_user(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def _report(error: BaseException) -> str:
-    if isinstance(error, CompileError):  # brings its own place and mend: a traceback would bury them
-        return f"a declaration can't be compiled\n{error}"
     import traceback  # here, because only a failure needs it
 
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
-    else:
-        frames = traceback.extract_tb(error.__traceback__)[::-1]
-        # The deepest line that the user wrote says more than the library's line that it led to.
-        frame = next((frame for frame in frames if _is_users(frame.filename)), next(iter(frames), None))
-        place = f"{frame.filename}:{frame.lineno}" if frame is not None else ""
+    place = _place_of(error)
+    if isinstance(error, CompileError):  # has a mend, which a traceback would bury
+        return f"a declaration can't be compiled\n{'' if error.file else f'{place}: '}{error}"
     headline = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, SystemExit):
         headline = f"the module called sys.exit({error.code!r}) while it was imported"
@@ -183,6 +177,18 @@ def _report(error: BaseException) -> str:
         headline += f" (in the environment of {sys.executable})"
     full = "".join(traceback.format_exception(error)).rstrip()
     return f"{headline}\n    at {place}\n\n{full}" if place else f"{headline}\n\n{full}"
+
+
+def _place_of(error: BaseException) -> str:
+    """File and line; empty where there is no traceback."""
+    import traceback
+
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)[::-1]
+    # The deepest line that the user wrote says more than the library's line that it led to.
+    frame = next((frame for frame in frames if _is_users(frame.filename)), next(iter(frames), None))
+    return f"{frame.filename}:{frame.lineno}" if frame is not None else ""
 
 
 def _is_users(file: str) -> bool:

@@ -239,6 +239,11 @@ def test_a_compile_error_brings_its_own_place_and_no_traceback(write: Write) -> 
     )
 
 
+def test_a_compile_error_without_a_place_gets_the_line_that_was_imported(write: Write) -> None:
+    path = write("blog.py", "from fastlane import Query\n\nQuery(ge=1)\n")
+    assert f"a declaration can't be compiled\n{path}:3: Query() has no ge=\n    mend: " in failure("blog:app")
+
+
 def test_a_file_that_fails_is_reported_by_its_path(write: Write) -> None:
     write("my-app.py", "1 / 0\n")
     assert failure("my-app.py").startswith("can't import my-app.py: ZeroDivisionError: division by zero")
