@@ -35,15 +35,16 @@ YIELD_SECONDS = 0.002
 would spin: 2.2 million callbacks a second were measured."""
 PEERS_SECONDS = 0.02
 """How long the list of those who share the socket is believed; what they hold is read anew for every batch."""
-PACE_SECONDS = 1.0
+PACE_SECONDS = 0.02
 EXHAUSTED_SECONDS = 0.1
 """Pause after running out of descriptors or memory: the socket stays readable, and trying again at once would spin."""
 HANDSHAKE_SECONDS = 10.0
 UNGATED = 64
-"""So many connections in a row that were within the share, and half of them closed, bring the second gear; fewer in a
-second end it."""
+"""So many connections in a row that were within the share, and half of them closed, bring the second gear."""
 ASKED = 16
-"""Every so many connections the gate may be asked in the second gear."""
+"""Every so many connections the gate is asked in the second gear; fewer in `PACE_SECONDS` end it."""
+CROWD = 32
+"""How far above its share a worker may be for a moment in the second gear."""
 LOW_SECONDS = 0.005
 """For so long at least the second gear looks for the fewest open connections, which are what it shows to the gate: a
 worker takes dozens of short connections in one turn of its loop, and has closed them two turns later."""
@@ -197,7 +198,7 @@ class Acceptor:
             self._loop.remove_reader(self._socket.fileno())
             self._server = opened.value
             self._low_since = self._loop.time()
-            self._check_pace(UNGATED)
+            self._check_pace(ASKED)
 
     def _make_and_ask(self) -> asyncio.Protocol:
         mine = len(self._connections)
@@ -211,18 +212,19 @@ class Acceptor:
 
     def _ask(self, mine: int) -> None:
         now = self._loop.time()
-        if self._down is None and mine >= self._most:
-            self._down = self._loop.call_soon(self._shift_down)
-        elif self._down is None and now - self._low_since >= LOW_SECONDS:
-            if self._gate.room(self._low) + self._gate.slack < 0:
-                # Not here: uvloop is about to take the connection from its server.
-                self._down = self._loop.call_soon(self._shift_down)
+        is_over = mine >= self._most or self._gate.room(mine) + self._gate.slack + CROWD < 0
+        if now - self._low_since >= LOW_SECONDS:
+            is_over = is_over or self._gate.room(self._low) + self._gate.slack < 0
             self._low = mine
             self._low_since = now
+        if is_over and self._down is None:
+            # Not here: uvloop is about to take the connection from its server.
+            self._down = self._loop.call_soon(self._shift_down)
 
     def _check_pace(self, taken: int) -> None:
-        """Every second of the second gear."""
-        if taken < UNGATED:
+        """Fifty times a second in the second gear, which saves nothing worth having below 800 connections a second."""
+        self._gate.publish(len(self._connections))
+        if taken < ASKED:
             self._shift_down()
             return
         self._taken = 0

@@ -419,9 +419,10 @@ def shifting(loop, listener: Listener, gate: Gate | None = None) -> Acceptor:
     return acceptor
 
 
-def test_after_64_connections_that_came_and_went_uvloop_accepts(fast, listener):
+def test_after_64_connections_that_came_and_went_uvloop_accepts(fast, listener, monkeypatch):
     async def main():
         acceptor = shifting(fast, listener, Gate(board_with(0).slot(0)))
+        monkeypatch.setattr(accept, "PACE_SECONDS", 5.0)
         await come_and_go(acceptor, listener, accept.UNGATED - 1)
         assert acceptor._server is None
         await come_and_go(acceptor, listener, 2)
@@ -449,19 +450,21 @@ def test_connections_that_stay_keep_the_first_gear(fast, listener):
     fast.run_until_complete(main())
 
 
-@pytest.mark.parametrize("reason", ["share", "descriptors"])
+@pytest.mark.parametrize("reason", ["share", "crowd", "descriptors"])
 def test_a_worker_above_its_share_or_short_of_descriptors_shifts_down(fast, listener, monkeypatch, reason):
     monkeypatch.setattr(accept, "UNGATED", 4)
-    monkeypatch.setattr(accept, "LOW_SECONDS", 0.0)
+    monkeypatch.setattr(accept, "PACE_SECONDS", 5.0)
+    monkeypatch.setattr(accept, "LOW_SECONDS", 5.0 if reason == "crowd" else 0.0)
 
     async def main():
-        acceptor = shifting(fast, listener, Gate(board_with(0, 0).slot(0)) if reason == "share" else None)
+        acceptor = shifting(fast, listener, Gate(None if reason == "descriptors" else board_with(0, 0).slot(0)))
         await come_and_go(acceptor, listener, 4)
         assert acceptor._server is not None
         if reason == "descriptors":
             acceptor._most = 10
-        clients = connect(listener, 3 * accept.ASKED)
-        await until(lambda: len(acceptor._connections) == 3 * accept.ASKED)
+        count = (6 if reason == "crowd" else 3) * accept.ASKED
+        clients = connect(listener, count)
+        await until(lambda: len(acceptor._connections) == count)
         assert acceptor._server is None
         for client in clients:
             client.close()
@@ -472,16 +475,15 @@ def test_a_worker_above_its_share_or_short_of_descriptors_shifts_down(fast, list
     fast.run_until_complete(main())
 
 
-def test_with_few_connections_a_second_it_shifts_down(fast, listener, monkeypatch):
+def test_with_few_connections_it_shifts_down(fast, listener, monkeypatch):
     monkeypatch.setattr(accept, "UNGATED", 4)
-    monkeypatch.setattr(accept, "PACE_SECONDS", 0.01)
 
     async def main():
         acceptor = shifting(fast, listener)
         await come_and_go(acceptor, listener, 4)
         assert acceptor._server is not None
         acceptor._timer.cancel()
-        acceptor._check_pace(5)
+        acceptor._check_pace(accept.ASKED)
         assert acceptor._server is not None
         await until(lambda: acceptor._server is None)
         await come_and_go(acceptor, listener, 1)
