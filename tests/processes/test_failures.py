@@ -73,6 +73,18 @@ def test_a_slow_start_is_no_hang(serve):
     assert "blocked" not in served.text
 
 
+def test_an_import_that_holds_the_interpreter_lock_is_no_hang_and_delays_nobody_in_a_reload(serve):
+    app = "import ctypes\nctypes.PyDLL(None).usleep(1_000_000)\n" + PLAIN
+    served = serve("--workers", "2", "--timeout", "0.3s", app=app).ready()
+    with Load(served.port) as load:
+        served.signal(signal.SIGHUP)
+        served.wait_for("generation 2 serves")
+        load.more(20)
+    assert load.lost == []
+    assert load.slowest < 0.8
+    assert "blocked" not in served.text
+
+
 def test_a_stopped_worker_is_called_stopped_and_no_new_connection_waits_for_it(serve):
     served = serve("--workers", "2", "--timeout", "3s").ready()
     connections = [served.connect() for _ in range(20)]
