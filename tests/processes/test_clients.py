@@ -152,8 +152,10 @@ def test_a_new_certificate_is_used_after_a_reload(serve, tmp_path):
     served.wait_for("the old one keeps serving: the TLS certificate or key can't be used")
     assert ask(authorities[0]).startswith("one ")
     write(authorities[1])
+    old = set(served.workers())
     served.signal(signal.SIGHUP)
     served.wait_for("generation 3 serves")
+    wait_until(lambda: not old & set(served.workers()), what="the end of the old workers")
     assert ask(authorities[1]).startswith("one ")
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(authorities[0])
