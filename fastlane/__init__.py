@@ -132,7 +132,20 @@ _HOMES = {
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
+# What people who come from FastAPI or Starlette type first.
+_OURS = {
+    "APIRouter": "Router",
+    "FastAPI": "App",
+    "HTTPException": "HTTPError, or one of its kinds such as NotFound",
+    "Security": "Depends",
+    "Starlette": "App",
+    "status": "the number itself, as in status=201",
+}
+
+
 def __getattr__(name: str) -> object:
+    if name in _OURS:
+        raise ImportError(f"fastlane has no {name!r}: it is {_OURS[name]}")
     if name not in __all__:
         raise AttributeError(f"module 'fastlane' has no attribute {name!r}")
     # What has no home of its own above is an exception.

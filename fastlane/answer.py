@@ -118,8 +118,9 @@ def check_media_type(head: Head, rule: BodyRule) -> None:
     if len(values) <= 1 and is_read(essence, media_types):
         head.is_msgpack = essence in MSGPACK_TYPES
         return
-    expected = " or ".join(sorted(filter(None, media_types)))
-    raise UnsupportedMediaType(f"the body must be {expected}, as its Content-Type says")
+    came = f"is {essence[:100]!r}" if essence else "is missing" if not values else "stands more than once"
+    wanted = ", ".join(sorted(filter(None, media_types), key=lambda essence: (essence != "application/json", essence)))
+    raise UnsupportedMediaType(f"the Content-Type {came}; this route reads {wanted}")
 
 
 def too_large(limit: int) -> ContentTooLarge:

@@ -80,3 +80,11 @@ def test_everything_public_needs_little_beside_asyncio_and_msgspec() -> None:
     # A package, and not each of its modules: the whole of what users wait for beside the two that they import anyway.
     assert set(loaded) - {"fastlane"} <= set(sys.stdlib_module_names)
     assert len(loaded) <= 20
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("FastAPI", "App"), ("APIRouter", "Router"), ("HTTPException", "HTTPError")]
+)
+def test_a_name_of_another_framework_is_answered_with_ours(theirs: str, ours: str) -> None:
+    with pytest.raises(ImportError, match=f"no '{theirs}': it is {ours}"):
+        getattr(fastlane, theirs)

@@ -93,6 +93,7 @@ class LaneProtocol(Reception):
         self._phase = STREAM if has_body else BUSY
         self._continue_owed = has_body and head.expect is not None
         self._is_awaited = False
+        self._started_at = monotonic()
         self._body_size = 0
         self._body_limit = None
         error = self._refuse_overload()

@@ -449,3 +449,18 @@ def test_a_background_task_sees_its_own_request_s_variables_behind_a_pipelined_o
 
     run(main())
     assert sorted(seen) == ["a", "b"]
+
+
+def test_a_refused_body_is_told_its_type_and_logged_with_its_time(run):
+    lines: list[Any] = []
+
+    async def main() -> None:
+        connection = Connection(build())
+        connection.protocol.lane.access_log = lambda *line: lines.append(line)
+        answer = await connection.send(post(b"/echo", b"a=1", b"Content-Type: application/x-www-form-urlencoded"))
+        assert b"is 'application/x-www-form-urlencoded'; this route reads application/json" in answer
+        connection.lose()
+
+    run(main())
+    assert lines[0][4] == 415
+    assert 0 <= lines[0][6] < 5
