@@ -38,6 +38,10 @@ def check_middleware(middleware: Middleware) -> None:
             f"{name} is a class",
             mend=f"write app.add_asgi_middleware({name}, …) if it is ASGI middleware, else give an instance",
         )
+    if isinstance(middleware, str):
+        raise CompileError(
+            f"middleware({middleware!r}): there is one kind", mend="write @app.middleware, without an argument"
+        )
     if not is_async(middleware):
         raise CompileError(
             f"middleware {name!r} is no async function", mend="write: async def m(request, call_next)", **where

@@ -33,6 +33,18 @@ MiddlewareFunction = TypeVar("MiddlewareFunction", bound=Callable[..., Awaitable
 Declared = Route | WebSocketRoute | Mount
 
 
+# What people who come from FastAPI or Starlette try first.
+_OURS = {
+    "add_api_route": "route(path, methods=[…])(handler)",
+    "add_exception_handler": "exception_handler(key)(handler)",
+    "add_middleware": "middleware(function), or add_asgi_middleware(cls, …) for ASGI middleware",
+    "add_route": "route(path, methods=[…])(handler)",
+    "api_route": "route(path, methods=[…])",
+    "include_router": "include(router)",
+    "on_event": "App(lifespan=…)",
+}
+
+
 class Router:
     """A group of routes, to be included in an app or in another router.
 
@@ -150,6 +162,12 @@ class Router:
         self._refuse_when_frozen()
         self.middlewares = (*self.middlewares, function)
         return function
+
+    if not TYPE_CHECKING:  # a type checker shall go on reporting what is not there
+
+        def __getattr__(self, name: str) -> object:
+            mend = f": write {_OURS[name]}" if name in _OURS else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{mend}", name=name, obj=self)
 
     # Inside
 

@@ -176,3 +176,8 @@ def test_what_is_no_middleware_is_refused_with_a_mend(middleware: Any, problem: 
 
     assert problem in caught.value.problem
     assert mend in caught.value.mend
+
+
+def test_a_kind_of_middleware_is_no_middleware() -> None:
+    with pytest.raises(CompileError, match="without an argument"):
+        check_middleware("http")  # type: ignore[arg-type]

@@ -295,3 +295,16 @@ def test_a_decorator_of_ones_own_may_stand_between_a_nested_handler_and_ours() -
 
     with TestClient(app) as client:
         assert client.get("/local?value=3").json() == {"value": 3}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("include_router", r"include\(router\)"), ("add_middleware", "add_asgi_middleware"), ("on_event", "lifespan=")],
+)
+def test_a_method_of_another_framework_is_answered_with_ours(theirs: str, ours: str) -> None:
+    with pytest.raises(AttributeError, match=f"Router has no '{theirs}': write .*{ours}"):
+        getattr(Router(), theirs)
+
+
+def test_an_attribute_that_nobody_has_is_missing_as_usual() -> None:
+    assert not hasattr(Router(), "nothing")
