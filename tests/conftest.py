@@ -1,7 +1,38 @@
 """What all tests have in common."""
 
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # Two cores that other tests load, too, are no place to time an example; `timeout` in pyproject.toml bounds a test.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Puts a file into an empty working directory. What was imported from there is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def file(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+        return path
+
+    yield file
+    for name in set(sys.modules) - before:
+        if not name.startswith(("fastlane", "msgspec", "uvicorn", "uvloop")):
+            del sys.modules[name]

@@ -3,7 +3,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from msgspec import Struct
 
 from fastlane import (
     App,
@@ -11,7 +10,6 @@ from fastlane import (
     CallNext,
     CompileError,
     FrozenAppError,
-    NotFound,
     Request,
     Response,
     Router,
@@ -19,34 +17,7 @@ from fastlane import (
 )
 from fastlane.routing.collecting import collect_compile_errors
 from fastlane.testing import AsyncTestClient, TestClient
-
-
-class NewPost(Struct):
-    title: str
-
-
-class Post(NewPost):
-    id: int
-
-
-def blog(**options: Any) -> App:
-    app = App(**options)
-
-    @app.get("/posts/{id}")
-    async def get_post(id: int) -> Post:
-        if id == 404:
-            raise NotFound(f"no post {id}")
-        return Post(title="hello", id=id)
-
-    @app.post("/posts", status=201)
-    async def create_post(new: NewPost) -> Post:
-        return Post(title=new.title, id=1)
-
-    @app.get("/boom")
-    async def boom() -> str:
-        raise KeyError("the password")
-
-    return app
+from tests.blog import NewPost, blog
 
 
 def test_annotated_handlers_answer() -> None:

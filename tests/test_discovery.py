@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,26 +13,6 @@ from fastlane.discovery import DiscoveryError, Target, load_app, parse_target
 ASGI = "async def app(scope, receive, send): ...\n"
 
 Write = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Puts a file into an empty working directory. What was imported from there is forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
-
-    def file(name: str, text: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        importlib.invalidate_caches()
-        return path
-
-    yield file
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
 
 
 def failure(text: str, app_dir: str = "") -> str:

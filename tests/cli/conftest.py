@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,27 +21,6 @@ class Outcome:
 
 Fastlane = Callable[..., Outcome]
 Write = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Puts a file into an empty working directory. What was imported from there is forgotten afterwards."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
-
-    def file(name: str, text: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        importlib.invalidate_caches()
-        return path
-
-    yield file
-    for name in set(sys.modules) - before:
-        if not name.startswith(("fastlane", "msgspec", "uvicorn", "uvloop")):
-            del sys.modules[name]
 
 
 @pytest.fixture

@@ -4,38 +4,10 @@ import logging
 from typing import Any
 
 import pytest
-from msgspec import Struct
 
-from fastlane import App, CallNext, CompileError, HTTPError, InvalidArgument, NotFound, Request, Response
+from fastlane import App, CallNext, CompileError, HTTPError, InvalidArgument, Request, Response
 from fastlane.testing import TestClient
-
-
-class NewPost(Struct):
-    title: str
-
-
-class Post(NewPost):
-    id: int
-
-
-def blog(**options: Any) -> App:
-    app = App(**options)
-
-    @app.get("/posts/{id}")
-    async def get_post(id: int) -> Post:
-        if id == 404:
-            raise NotFound(f"no post {id}")
-        return Post(title="hello", id=id)
-
-    @app.post("/posts", status=201)
-    async def create_post(new: NewPost) -> Post:
-        return Post(title=new.title, id=1)
-
-    @app.get("/boom")
-    async def boom() -> str:
-        raise KeyError("the password")
-
-    return app
+from tests.blog import blog
 
 
 def test_exception_handlers_by_class_status_and_constructor() -> None:
