@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from fastlane.errors import BadRequest
-from fastlane.server.reply import STATUS_LINES, header_block, is_bodiless
+from fastlane.server.reply import STATUS_LINES, header_block, is_unframed
 
 if TYPE_CHECKING:
     from fastlane.server.head import LaneHead
@@ -240,7 +240,7 @@ class Cycle:
         block = header_block(fields)  # raises before anything is written
         self._status = status
         lines = [STATUS_LINES[status], self.protocol.lane.default_block(fields), block]
-        if is_bodiless(status):
+        if is_unframed(status):
             self._remaining = 0
             if length is not None and status == 304:
                 lines.append(b"content-length: %d\r\n" % length)
@@ -259,7 +259,7 @@ class Cycle:
         if data:
             self._pending_head = b""
             data += self.protocol.connection_field(self.head, last=not more_body) + b"\r\n"
-        if self.head.method == "HEAD" or is_bodiless(self._status):
+        if self.head.method == "HEAD" or is_unframed(self._status):
             pass
         elif self._chunked:
             if body:

@@ -19,12 +19,12 @@ from fastlane.answer import (
 from fastlane.errors import BadRequest, HTTPError, Internal, Unavailable
 from fastlane.http.problem import problem_response
 from fastlane.http.request import Request
-from fastlane.http.response import Response
+from fastlane.http.response import Response, is_bodiless
 from fastlane.server.cycle import Cycle, build_scope, note_cut_off
 from fastlane.server.lane import Lane
 from fastlane.server.phases import BODY, BUSY, CLOSED, IDLE, STREAM
 from fastlane.server.reception import Reception
-from fastlane.server.reply import LENGTHS, LENGTHS_COUNT, is_bodiless
+from fastlane.server.reply import LENGTHS, LENGTHS_COUNT
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -305,7 +305,6 @@ class LaneProtocol(Reception):
             self._reply_response(head, problem_response(error))
             return
         self._body_limit = limit
-        self._started_at = monotonic()
         self.scope = build_scope(self, head)
         cycle = self._cycle = Cycle(self, head, self.scope)
         self.start_application(cycle.run(self.lane.app))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fastlane.errors import REASONS
 
-__all__ = ["LENGTHS", "LENGTHS_COUNT", "STATUS_LINES", "header_block", "is_bodiless"]
+__all__ = ["LENGTHS", "LENGTHS_COUNT", "STATUS_LINES", "header_block", "is_unframed"]
 
 STATUS_LINES: dict[int, bytes] = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, REASONS.get(status, "").encode("ascii")) for status in range(100, 600)
@@ -21,8 +21,11 @@ _INVALID_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _INVALID_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def is_bodiless(status: int) -> bool:
-    """Whether a response of this status never has a body (RFC 9110 6.4.1)."""
+def is_unframed(status: int) -> bool:
+    """Whether a response of this status ends with its head, without a word about a length (RFC 9112 6.3).
+
+    205 is not among them: it has no body, but must say so (``fastlane.http.response.is_bodiless``).
+    """
     return status < 200 or status in (204, 304)
 
 

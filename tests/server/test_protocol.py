@@ -464,3 +464,22 @@ def test_a_refused_body_is_told_its_type_and_logged_with_its_time(run):
     run(main())
     assert lines[0][4] == 415
     assert 0 <= lines[0][6] < 5
+
+
+def test_a_body_that_was_put_into_a_205_is_not_sent_behind_its_length_of_zero(run):
+    async def main() -> None:
+        app = App()
+
+        @app.get("/")
+        async def reset() -> Response[None]:
+            response = Response(None, status=205)
+            response.body = b"HTTP/1.1 200 OK\r\n\r\n"
+            return response
+
+        connection = Connection(app)
+        answer = await connection.send(get(b"/"))
+        assert answer.startswith(b"HTTP/1.1 205")
+        assert body_of(answer) == b""
+        connection.lose()
+
+    run(main())
