@@ -12,9 +12,9 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from fastlane.errors import ConfigurationError
+from fastlane.resources.quantities import octets, seconds
 from fastlane.server import option as read
 from fastlane.server.option import Described, Option
-from fastlane.server.quantities import octets, seconds
 from fastlane.server.sources import check_keys, shown, sources
 from fastlane.supervisor.processors import usable_processors
 from fastlane.supervisor.settings import Address, Settings

@@ -4,7 +4,7 @@ import pytest
 
 from fastlane.errors import ConfigurationError
 from fastlane.server.options import OPTIONS, ServeOptions
-from fastlane.server.quantities import octets, seconds
+from fastlane.resources.quantities import octets, seconds
 from fastlane.supervisor.settings import Address
 
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -1,11 +1,16 @@
-"""Durations and sizes as people write them: ``30``, ``1.5s``, ``10m``, ``64KiB``, ``2 MB``."""
+"""Durations and sizes as people write them: ``30``, ``1.5s``, ``"10m"``, ``timedelta(days=1)``, ``64KiB``, ``2 MB``."""
 
 from __future__ import annotations
 
 import math
 import re
+from datetime import timedelta
+from typing import TypeAlias
 
-__all__ = ["octets", "seconds"]
+__all__ = ["Duration", "octets", "seconds"]
+
+Duration: TypeAlias = float | timedelta | str
+"""Seconds, a ``timedelta``, or a text with a unit, such as ``"10m"``: one type wherever a time is asked for."""
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -15,11 +20,13 @@ for _power, _letter in enumerate("kmg", start=1):
 
 
 def seconds(value: object) -> float:
-    """A number of seconds, or a text with a unit: ms, s, m, h, d.
+    """A number of seconds, a timedelta, or a text with a unit: ms, s, m, h, d.
 
     Raises:
-        ValueError: it is neither, or negative, or not finite.
+        ValueError: it is none of them, or negative, or not finite. Its text says what was expected.
     """
+    if isinstance(value, timedelta) and value >= timedelta(0):
+        return value.total_seconds()
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and math.isfinite(value):
         return float(value)
     if isinstance(value, str):

@@ -1,0 +1,1 @@
+"""What topics, databases, secrets and cron jobs have in common: being declared, being configured, being bound."""

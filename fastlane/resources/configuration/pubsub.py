@@ -1,0 +1,62 @@
+"""``[pubsub]``: which broker carries which topic, and what things are called there."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fastlane.resources.configuration.table import DurationText, SizeText, Table
+from fastlane.resources.quantities import octets, seconds
+
+__all__ = ["PubSubOptions", "SubscriptionOptions", "TopicOptions"]
+
+
+class SubscriptionOptions(Table, frozen=True):
+    """``[pubsub.topics.TOPIC.subscriptions.NAME]``. At most one of the attributes.
+
+    Attributes:
+        name: the broker's name for it; default: ``<topic>-<subscription>``.
+        arn, url: of an SQS queue, where the name is not enough.
+    """
+
+    name: str | None = None
+    arn: str | None = None
+    url: str | None = None
+
+
+class TopicOptions(Table, frozen=True):
+    """``[pubsub.topics.NAME]``.
+
+    Attributes:
+        provider: a name of ``[providers]``, or ``local``; default: that of ``[pubsub]``.
+        name: the broker's name for it; default: its own.
+        arn: of an SNS topic, where the name is not enough.
+    """
+
+    provider: str | None = None
+    name: str | None = None
+    arn: str | None = None
+    subscriptions: dict[str, SubscriptionOptions] = msgspec.field(default_factory=dict)
+
+
+class PubSubOptions(Table, frozen=True):
+    """``[pubsub]``.
+
+    Attributes:
+        provider: for every topic that names none.
+        publish_timeout: until a publish that the broker has not confirmed fails with ``Unavailable``.
+        max_outgoing, max_outgoing_bytes: messages, and their bytes, that may wait for the broker's answer in one
+            worker; publishing waits while they are reached.
+        max_message_size: of payload and attributes together.
+    """
+
+    provider: str | None = None
+    publish_timeout: DurationText = 10.0
+    max_outgoing: int = 1000
+    max_outgoing_bytes: SizeText = "8MiB"
+    max_message_size: SizeText = "256KiB"
+    topics: dict[str, TopicOptions] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "publish_timeout", seconds(self.publish_timeout))
+        msgspec.structs.force_setattr(self, "max_outgoing_bytes", octets(self.max_outgoing_bytes))
+        msgspec.structs.force_setattr(self, "max_message_size", octets(self.max_message_size))

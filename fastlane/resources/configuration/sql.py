@@ -1,0 +1,73 @@
+"""``[sql]``: where each declared database is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fastlane.resources.configuration.table import DurationText, Table
+from fastlane.resources.quantities import seconds
+
+__all__ = ["DatabaseOptions", "PoolOptions", "SqlOptions"]
+
+
+class PoolOptions(Table, frozen=True):
+    """``pool`` of a database: connections of one worker.
+
+    Attributes:
+        min: kept open.
+        max: at most; default: what the server's ``max_connections`` leaves each worker, at most 10.
+        acquire_timeout: how long a query waits for a connection before it fails with ``Unavailable``.
+        idle: a connection beyond ``min`` that nobody used for so long is closed.
+        reserved: connections of the server that are left to others.
+    """
+
+    min: int = 0
+    max: int | None = None
+    acquire_timeout: DurationText = 5.0
+    idle: DurationText = 60.0
+    reserved: int = 3
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "acquire_timeout", seconds(self.acquire_timeout))
+        msgspec.structs.force_setattr(self, "idle", seconds(self.idle))
+        if self.min < 0 or self.reserved < 0:
+            raise ValueError("min and reserved are not negative")
+        if self.max is not None and self.max < max(1, self.min):
+            raise ValueError("max is at least 1, and at least min")
+
+
+class DatabaseOptions(Table, frozen=True):
+    """``[sql.databases.NAME]``.
+
+    Attributes:
+        url: ``postgresql://user:password@host:port/name``.
+        password: where it is not in the url; it may be rotated while the app runs.
+        direct_url: around a pooler, for migrations and LISTEN.
+        pooler: ``transaction`` says that ``url`` is pgbouncer (or its like) in transaction mode.
+        tls: as libpq's ``sslmode``; default: ``verify-full``, for a socket or loopback ``prefer``.
+        ca: certificate authorities (PEM); default: the system's.
+        pool: see `PoolOptions`.
+    """
+
+    url: str
+    password: str | None = None
+    direct_url: str | None = None
+    pooler: Literal["transaction"] | None = None
+    tls: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    ca: str | None = None
+    pool: PoolOptions = PoolOptions()
+
+
+class SqlOptions(Table, frozen=True):
+    """``[sql]``.
+
+    Attributes:
+        migrate: ``check`` refuses to boot while a migration is pending, ``boot`` applies it then.
+        instances: machines that share the databases' connections.
+    """
+
+    migrate: Literal["check", "boot"] = "check"
+    instances: int = 1
+    databases: dict[str, DatabaseOptions] = msgspec.field(default_factory=dict)

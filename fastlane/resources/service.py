@@ -1,0 +1,70 @@
+"""What each kind of resource gives the runtime: the same five steps, whatever stands behind it.
+
+check     before anything is opened: refuses what can't work, all of it at once
+prepare   once per boot (the boot process, or the only process): servers, migrations, a look at the brokers
+open      in each process, on its event loop: clients and pools; from here on the resource may be used
+start     in each worker that has the role: subscriptions, cron jobs
+drain     stop taking work, finish what runs
+close     the reverse of open
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import ClassVar
+
+from fastlane.resources.configuration import ResourceConfiguration
+from fastlane.resources.surroundings import Surroundings
+
+__all__ = ["Service"]
+
+
+class Service(abc.ABC):
+    """The runtime's view of all resources of a kind.
+
+    Args:
+        configuration: with every reference (``{ env = "X" }``) resolved.
+        surroundings: of this process.
+
+    Attributes:
+        name: of its part of the boot report.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, configuration: ResourceConfiguration, surroundings: Surroundings) -> None:
+        self.configuration = configuration
+        self.surroundings = surroundings
+
+    @abc.abstractmethod
+    def check(self) -> Sequence[str]:
+        """Every mistake of configuration and declarations, each with what, where and how to mend it. Opens nothing.
+
+        Also imports what `open` needs (client libraries), so that the template shares it with its workers; a library
+        that is missing is a mistake that names the extra.
+        """
+
+    async def prepare(self) -> object:
+        """Once per boot. What it answers (JSON-able) reaches `receive` in every process of this generation.
+
+        Raises:
+            ConfigurationError: the boot must stop.
+        """
+        return None
+
+    def receive(self, report: object) -> None:
+        """What `prepare` answered, in the process that is going to `open`."""
+
+    async def open(self) -> None:
+        """On the running event loop, after the fork."""
+
+    async def start(self) -> None:
+        """After the user's lifespan has begun."""
+
+    async def drain(self, timeout: float) -> None:
+        """Before the user's lifespan ends: stop taking work at once, let what runs finish for ``timeout`` seconds, hand
+        the rest back."""
+
+    async def close(self) -> None:
+        """After the user's lifespan has ended. Undoes `open`, also one that failed half-way."""

@@ -1,0 +1,1 @@
+"""What stands behind the declared resources of a process: bind, start, drain."""
