@@ -211,7 +211,7 @@ class Administrator(abc.ABC):
 
     @abc.abstractmethod
     async def replay(self, subscription: BoundSubscription, ids: Sequence[str] | None, limit: int) -> int:
-        """Hand dead letters to that subscription alone, as new messages with the old id and attempt 1; then remove them.
+        """Hand dead letters to that subscription alone, as new messages with the old id and attempt 1; then remove.
 
         ``ids`` None: the oldest ``limit``. Answers how many.
         """

@@ -11,7 +11,10 @@ NAME = ".fastlane"
 
 
 def state_directory() -> Path:
-    """``FASTLANE_STATE`` or ``.fastlane`` in the working directory. Made when it is asked for, mode 0700, ignored by git."""
+    """``FASTLANE_STATE``, or ``.fastlane`` in the working directory.
+
+    Made when it is asked for, mode 0700, and ignored by git.
+    """
     path = Path(os.environ.get("FASTLANE_STATE") or NAME).absolute()
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

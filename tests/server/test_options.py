@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from fastlane.errors import ConfigurationError
-from fastlane.server.options import OPTIONS, ServeOptions
 from fastlane.resources.quantities import octets, seconds
+from fastlane.server.options import OPTIONS, ServeOptions
 from fastlane.supervisor.settings import Address
 
 BY_NAME = {option.name: option for option in OPTIONS}
