@@ -14,6 +14,7 @@ from fastlane.resources.configuration.providers import (
     ProviderOptions,
 )
 from fastlane.resources.configuration.pubsub import PubSubOptions, SubscriptionOptions, TopicOptions
+from fastlane.resources.configuration.reading import Loaded, load, referenced_secrets, resolve, secrets_options
 from fastlane.resources.configuration.secrets import SecretsOptions
 from fastlane.resources.configuration.sql import DatabaseOptions, PoolOptions, SqlOptions
 
@@ -22,6 +23,7 @@ __all__ = [
     "CronOptions",
     "DatabaseOptions",
     "GcpOptions",
+    "Loaded",
     "LocalOptions",
     "MemoryOptions",
     "NsqOptions",
@@ -34,4 +36,8 @@ __all__ = [
     "SqlOptions",
     "SubscriptionOptions",
     "TopicOptions",
+    "load",
+    "referenced_secrets",
+    "resolve",
+    "secrets_options",
 ]

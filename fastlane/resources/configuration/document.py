@@ -15,10 +15,18 @@ __all__ = ["ResourceConfiguration"]
 
 
 class ResourceConfiguration(Table, frozen=True):
-    """What stands behind the declared resources."""
+    """What stands behind the declared resources.
+
+    Attributes:
+        providers: brokers, each named once.
+        pubsub: which broker carries which topic.
+        sql: where each database is.
+        cron: who decides that a tick is run once.
+        secrets: where secrets come from.
+    """
 
     providers: dict[str, ProviderOptions] = msgspec.field(default_factory=dict)
-    pubsub: PubSubOptions = PubSubOptions()
-    sql: SqlOptions = SqlOptions()
-    cron: CronOptions = CronOptions()
-    secrets: SecretsOptions = SecretsOptions()
+    pubsub: PubSubOptions = msgspec.field(default_factory=PubSubOptions)
+    sql: SqlOptions = msgspec.field(default_factory=SqlOptions)
+    cron: CronOptions = msgspec.field(default_factory=CronOptions)
+    secrets: SecretsOptions = msgspec.field(default_factory=SecretsOptions)

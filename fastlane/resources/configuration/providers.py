@@ -6,8 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from fastlane.resources.configuration.table import DurationText, SizeText, Table
-from fastlane.resources.quantities import octets, seconds
+from fastlane.resources.configuration.table import DurationText, HiddenText, PauseText, SizeText, Table
 
 __all__ = [
     "AwsOptions",
@@ -35,10 +34,6 @@ class LocalOptions(Table, frozen=True, tag_field="kind", tag="local"):
     max_bytes: SizeText = "4GiB"
     retention: DurationText = "7d"
 
-    def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "max_bytes", octets(self.max_bytes))
-        msgspec.structs.force_setattr(self, "retention", seconds(self.retention))
-
 
 class NsqOptions(Table, frozen=True, tag_field="kind", tag="nsq"):
     """NSQ.
@@ -58,24 +53,36 @@ class NsqOptions(Table, frozen=True, tag_field="kind", tag="nsq"):
     lookupd: list[str] = msgspec.field(default_factory=list)
     nsqd_http: list[str] = msgspec.field(default_factory=list)
     tls: bool | str = False
-    auth: str | None = None
-    max_delay: DurationText = 3600.0
+    auth: HiddenText | None = None
+    max_delay: PauseText = 3600.0
     envelope: Literal["fastlane", "raw"] = "fastlane"
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "max_delay", seconds(self.max_delay))
+        super().__post_init__()
         if not self.nsqd and not self.lookupd:
             raise ValueError("give nsqd, lookupd, or both")
 
 
 class AwsOptions(Table, frozen=True, tag_field="kind", tag="aws"):
-    """SNS topics to SQS queues. What is left out, botocore's own chain decides (environment, profile, role)."""
+    """SNS topics to SQS queues. What is left out, botocore's own chain decides (environment, profile, role).
+
+    Attributes:
+        region: such as ``eu-north-1``.
+        endpoint_url: ``http://host:port`` of what stands in for AWS.
+        access_key_id, secret_access_key: both or neither.
+        role_arn: a role to assume with them.
+    """
 
     region: str | None = None
     endpoint_url: str | None = None
     access_key_id: str | None = None
-    secret_access_key: str | None = None
+    secret_access_key: HiddenText | None = None
     role_arn: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.access_key_id is None) is not (self.secret_access_key is None):
+            raise ValueError("give access_key_id and secret_access_key, or neither")
 
 
 class GcpOptions(Table, frozen=True, tag_field="kind", tag="gcp"):
@@ -93,7 +100,11 @@ class GcpOptions(Table, frozen=True, tag_field="kind", tag="gcp"):
 
 
 class PostgresOptions(Table, frozen=True, tag_field="kind", tag="postgres"):
-    """A declared database as the broker."""
+    """A declared database as the broker.
+
+    Attributes:
+        database: its name.
+    """
 
     database: str
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fastlane.resources.configuration.table import DurationText, SizeText, Table
-from fastlane.resources.quantities import octets, seconds
+from fastlane.resources.configuration.table import CountAboveZero, DurationText, SizeText, Table
 
 __all__ = ["PubSubOptions", "SubscriptionOptions", "TopicOptions"]
 
@@ -22,20 +21,31 @@ class SubscriptionOptions(Table, frozen=True):
     arn: str | None = None
     url: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum(value is not None for value in (self.name, self.arn, self.url)) > 1:
+            raise ValueError("give one of name, arn and url")
+
 
 class TopicOptions(Table, frozen=True):
-    """``[pubsub.topics.NAME]``.
+    """``[pubsub.topics.NAME]``. At most one of ``name`` and ``arn``.
 
     Attributes:
         provider: a name of ``[providers]``, or ``local``; default: that of ``[pubsub]``.
         name: the broker's name for it; default: its own.
         arn: of an SNS topic, where the name is not enough.
+        subscriptions: a table each, see `SubscriptionOptions`.
     """
 
     provider: str | None = None
     name: str | None = None
     arn: str | None = None
     subscriptions: dict[str, SubscriptionOptions] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name is not None and self.arn is not None:
+            raise ValueError("give one of name and arn")
 
 
 class PubSubOptions(Table, frozen=True):
@@ -47,16 +57,12 @@ class PubSubOptions(Table, frozen=True):
         max_outgoing, max_outgoing_bytes: messages, and their bytes, that may wait for the broker's answer in one
             worker; publishing waits while they are reached.
         max_message_size: of payload and attributes together.
+        topics: a table each, see `TopicOptions`.
     """
 
     provider: str | None = None
     publish_timeout: DurationText = 10.0
-    max_outgoing: int = 1000
+    max_outgoing: CountAboveZero = 1000
     max_outgoing_bytes: SizeText = "8MiB"
     max_message_size: SizeText = "256KiB"
     topics: dict[str, TopicOptions] = msgspec.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "publish_timeout", seconds(self.publish_timeout))
-        msgspec.structs.force_setattr(self, "max_outgoing_bytes", octets(self.max_outgoing_bytes))
-        msgspec.structs.force_setattr(self, "max_message_size", octets(self.max_message_size))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from fastlane.resources.configuration.table import DurationText, Table
-from fastlane.resources.quantities import seconds
+from fastlane.resources.configuration.table import DurationText, HiddenText, Table
 
 __all__ = ["SecretsOptions"]
 
@@ -36,11 +35,31 @@ class SecretsOptions(Table, frozen=True):
     region: str | None = None
     endpoint_url: str | None = None
     access_key_id: str | None = None
-    secret_access_key: str | None = None
+    secret_access_key: HiddenText | None = None
     project: str | None = None
     endpoint: str | None = None
     credentials: str | None = None
 
     def __post_init__(self) -> None:
-        if self.refresh is not None:
-            msgspec.structs.force_setattr(self, "refresh", seconds(self.refresh))
+        super().__post_init__()
+        known = _OWN_KEYS[self.provider]
+        for field in msgspec.structs.fields(self):
+            is_given = getattr(self, field.name) != (field.default if field.default is not msgspec.NODEFAULT else {})
+            if is_given and field.name in _SPECIAL and field.name not in known:
+                takers = " and ".join(provider for provider, keys in _OWN_KEYS.items() if field.name in keys)
+                raise ValueError(f"{field.name} is a key of {takers}, and the provider is {self.provider}")
+        if (self.access_key_id is None) is not (self.secret_access_key is None):
+            raise ValueError("give access_key_id and secret_access_key, or neither")
+        if self.provider == "gcp" and self.project is None:
+            raise ValueError("gcp needs project")
+
+
+_OWN_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "env": ("prefix",),
+    "dotenv": ("path",),
+    "files": ("path",),
+    "json": ("variable",),
+    "aws": ("prefix", "region", "endpoint_url", "access_key_id", "secret_access_key"),
+    "gcp": ("prefix", "project", "endpoint", "credentials"),
+}
+_SPECIAL = frozenset(key for keys in _OWN_KEYS.values() for key in keys)

@@ -6,8 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from fastlane.resources.configuration.table import DurationText, Table
-from fastlane.resources.quantities import seconds
+from fastlane.resources.configuration.table import Count, CountAboveZero, DsnText, DurationText, HiddenText, Table
 
 __all__ = ["DatabaseOptions", "PoolOptions", "SqlOptions"]
 
@@ -23,19 +22,16 @@ class PoolOptions(Table, frozen=True):
         reserved: connections of the server that are left to others.
     """
 
-    min: int = 0
-    max: int | None = None
+    min: Count = 0
+    max: CountAboveZero | None = None
     acquire_timeout: DurationText = 5.0
     idle: DurationText = 60.0
-    reserved: int = 3
+    reserved: Count = 3
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "acquire_timeout", seconds(self.acquire_timeout))
-        msgspec.structs.force_setattr(self, "idle", seconds(self.idle))
-        if self.min < 0 or self.reserved < 0:
-            raise ValueError("min and reserved are not negative")
-        if self.max is not None and self.max < max(1, self.min):
-            raise ValueError("max is at least 1, and at least min")
+        super().__post_init__()
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max ({self.max}) is less than min ({self.min})")
 
 
 class DatabaseOptions(Table, frozen=True):
@@ -51,13 +47,13 @@ class DatabaseOptions(Table, frozen=True):
         pool: see `PoolOptions`.
     """
 
-    url: str
-    password: str | None = None
-    direct_url: str | None = None
+    url: DsnText
+    password: HiddenText | None = None
+    direct_url: DsnText | None = None
     pooler: Literal["transaction"] | None = None
     tls: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
     ca: str | None = None
-    pool: PoolOptions = PoolOptions()
+    pool: PoolOptions = msgspec.field(default_factory=PoolOptions)
 
 
 class SqlOptions(Table, frozen=True):
@@ -66,8 +62,9 @@ class SqlOptions(Table, frozen=True):
     Attributes:
         migrate: ``check`` refuses to boot while a migration is pending, ``boot`` applies it then.
         instances: machines that share the databases' connections.
+        databases: a table each, see `DatabaseOptions`.
     """
 
     migrate: Literal["check", "boot"] = "check"
-    instances: int = 1
+    instances: CountAboveZero = 1
     databases: dict[str, DatabaseOptions] = msgspec.field(default_factory=dict)
