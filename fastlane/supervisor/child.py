@@ -20,10 +20,11 @@ from fastlane.supervisor.channel import Mailbox, shortened
 from fastlane.supervisor.failure import BootFailure, exit_code_of
 from fastlane.supervisor.kernel import can_adopt, die_with_parent, set_title
 from fastlane.supervisor.listeners import Listener
+from fastlane.supervisor.memory import MemoryFile
 from fastlane.supervisor.scoreboard import DRAINING, READY, Scoreboard, Slot
 from fastlane.supervisor.settings import Settings
 
-__all__ = ["STACK_SIGNAL", "Inheritance", "WorkerContext", "load_application", "resolve", "run_worker"]
+__all__ = ["STACK_SIGNAL", "Inheritance", "WorkerContext", "finish", "load_application", "resolve", "run_worker"]
 
 STACK_SIGNAL = signal.SIGUSR2
 """A worker that gets it writes the Python stacks of its threads to the supervisor, even while its loop is blocked."""
@@ -59,17 +60,19 @@ class WorkerContext:
         generation: 1 at the start, one more with each reload.
         settings: the supervisor's own options.
         lifeline: readable when the supervisor is gone; end at once then. Linux kills the worker anyway.
+        report: what ``Settings.boot`` returned; empty where there was nothing to boot.
     """
 
-    __slots__ = ("_mailbox", "generation", "index", "lifeline", "listeners", "settings", "slot")
+    __slots__ = ("_mailbox", "generation", "index", "lifeline", "listeners", "report", "settings", "slot")
 
-    def __init__(self, inheritance: Inheritance, index: int, slot: Slot) -> None:
+    def __init__(self, inheritance: Inheritance, index: int, slot: Slot, report: bytes = b"") -> None:
         self.listeners = inheritance.listeners
         self.slot = slot
         self.index = index
         self.generation = inheritance.generation
         self.settings = inheritance.settings
         self.lifeline = inheritance.lifeline
+        self.report = report
         self._mailbox = inheritance.mailbox
 
     @property
@@ -81,6 +84,11 @@ class WorkerContext:
     def stopping(self) -> bool:
         """All workers end: nobody of them accepts any more, and `Settings.drain_delay` applies."""
         return self.slot.board.stopping
+
+    @property
+    def has_predecessor(self) -> bool:
+        """A worker that this one is to replace has not begun to drain."""
+        return self.slot.has_predecessor()
 
     @property
     def shared(self) -> bool:
@@ -109,18 +117,32 @@ def resolve(name: str) -> Callable[..., Any]:
     return function
 
 
-def run_worker(inheritance: Inheritance, index: int, slot_number: int, order: int, app: object | None) -> NoReturn:
-    """Serve in this freshly forked process, and end it. ``app`` is None where each worker imports its own."""
+def run_worker(
+    inheritance: Inheritance,
+    index: int,
+    slot_number: int,
+    order: int,
+    app: object | None,
+    report: MemoryFile | None = None,
+) -> NoReturn:
+    """Serve in this freshly forked process, and end it.
+
+    Args:
+        app: what ``load`` returned; None where each worker loads its own.
+        report: of the boot process, if there was one.
+    """
     code = 1
     try:
         slot = inheritance.board.slot(slot_number)
+        slot.index = index
         if not slot.begin(os.getpid(), inheritance.generation, order):
             os._exit(0)
         _settle(inheritance, index)
-        code = _serve(WorkerContext(inheritance, index, slot), app)
+        context = WorkerContext(inheritance, index, slot, b"" if report is None else report.read())
+        code = _serve(context, app)
     finally:
         # Not sys.exit: threads of plain `def` handlers that are stuck would hold the process for ever.
-        _finish(code)
+        finish(code)
 
 
 def _settle(inheritance: Inheritance, index: int) -> None:
@@ -174,7 +196,7 @@ def load_application(settings: Settings) -> object:
     return app
 
 
-def _finish(code: int) -> NoReturn:
+def finish(code: int) -> NoReturn:
     """Run the exit handlers, flush, and end."""
     try:
         atexit._run_exitfuncs()

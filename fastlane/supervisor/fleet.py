@@ -16,6 +16,8 @@ class Loading(Enum):
     """How far a generation's template is."""
 
     IMPORTING = "importing"
+    BOOTING = "booting"
+    """It has imported the application, and its boot process runs."""
     LOADED = "loaded"
     LOST = "lost"
     """It died; another is started after a while."""
@@ -42,6 +44,8 @@ class Generation:
     deadline: float
     """When the template must have loaded; later, when another is started in place of a lost one."""
     loading: Loading = Loading.IMPORTING
+    doing: str = ""
+    """What its boot process was doing when it was last heard of."""
 
 
 @dataclass(slots=True, eq=False)

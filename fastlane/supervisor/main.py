@@ -54,14 +54,20 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> i
         from fastlane.supervisor.supervisor import Supervisor
 
         set_title(f"fastlane: supervisor of {settings.name}")
-        urls = ", ".join(listener.url(settings.scheme) for listener in listeners)
-        count = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
-        logger.info("starting %s on %s with %s (pid %d)", settings.name, urls, count, os.getpid())
+        logger.info("%s", _announcement(settings, listeners))
         for listener in responder.listeners:
             logger.info("health and metrics on %s", listener.url())
         return Supervisor(settings, machine, board, reread, _has_terminal(), template).run()
     finally:
         machine.close()
+
+
+def _announcement(settings: Settings, listeners: list[Listener]) -> str:
+    urls = ", ".join(listener.url(settings.scheme) for listener in listeners)
+    count = f"{settings.workers} worker{'' if settings.workers == 1 else 's'}"
+    where = f"on {urls} with {count}" if urls else f"with {count}, listening nowhere"
+    source = "" if settings.configuration is None else f", configured by {settings.configuration}"
+    return f"starting {settings.name} {where}{source} (pid {os.getpid()})"
 
 
 def _open_responder(responder: Responder, settings: Settings, listeners: list[Listener], succeeds: bool) -> None:

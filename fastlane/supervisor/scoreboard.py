@@ -20,6 +20,7 @@ LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 _STATE, _PID, _GENERATION, _HEARTBEAT, _CONNECTIONS, _REQUESTS, _IN_FLIGHT, _ORDER, _REFUSES, _LATENCY = range(10)
 _LATENCIES = _LATENCY + 1  # one word for each bound, and one for the rest
+_INDEX = _LATENCIES + len(LATENCY_BOUNDS) + 1
 _WORDS = 32  # a slot is four cache lines of its own, so that writers don't slow each other
 _FRESH = 2_000_000_000
 """Nanoseconds after its last heartbeat for which a worker's share of the connections counts."""
@@ -173,6 +174,15 @@ class Slot:
         return self._words[self._base + _PID]
 
     @property
+    def index(self) -> int:
+        """Which of the workers it is; a successor has its predecessor's."""
+        return self._words[self._base + _INDEX]
+
+    @index.setter
+    def index(self, value: int) -> None:
+        self._words[self._base + _INDEX] = value
+
+    @property
     def generation(self) -> int:
         return self._words[self._base + _GENERATION]
 
@@ -204,3 +214,19 @@ class Slot:
             for base in range(_WORDS, len(words), _WORDS)
             if words[base + _STATE] == READY and words[base + _HEARTBEAT] >= oldest and base != self._base
         ]
+
+    def has_predecessor(self) -> bool:
+        """Whether an older worker of the same index is ready and has not begun to drain.
+
+        One without a heartbeat for two seconds does not count, as in `accepting_peers`.
+        """
+        words, own = self._words, self._base
+        oldest = time.monotonic_ns() - _FRESH
+        return any(
+            words[base + _STATE] == READY
+            and words[base + _INDEX] == words[own + _INDEX]
+            and words[base + _ORDER] < words[own + _ORDER]
+            and words[base + _HEARTBEAT] >= oldest
+            for base in range(_WORDS, len(words), _WORDS)
+            if base != own
+        )

@@ -34,15 +34,19 @@ class Settings:
     Attributes:
         load: ``module:function``; called once in the template with ``options``, returns the loaded application.
         run: ``module:function``; called in each worker with what ``load`` returned and a `WorkerContext`.
-        options: passed on to ``load`` and ``run``; the supervisor never looks inside.
+        boot: ``module:function``; called once per generation, in a child of the template before any worker is forked,
+            with what ``load`` returned and a `BootContext`. The bytes that it returns are ``WorkerContext.report``. None:
+            there is nothing to boot, and neither is there where what ``load`` returned has a false attribute ``boots``.
+        options: passed on to ``load``, ``boot`` and ``run``; the supervisor never looks inside.
+        configuration: the file that the options came from, for the first line of the log.
         name: what the log lines and the process titles call the application.
         scheme: what the log puts before an address, ``http`` or ``https``.
         workers: how many processes serve.
-        addresses: where to listen.
+        addresses: where to listen; empty for workers that take no connections.
         backlog: connections that the kernel keeps waiting.
         preload: import the application in the template; otherwise in each worker.
         timeout: a worker whose event loop gave no heartbeat for so long is replaced.
-        boot_timeout: from the start of a process to its being ready.
+        boot_timeout: from the start of a process to its being ready; the boot process has it for each of its steps.
         graceful_timeout: from the request to stop until what still runs is cut off.
         idle_timeout: in a reload, how long a silent keep-alive connection may hold the worker that is replaced.
         drain_delay: how long a server that was told to stop still accepts connections.
@@ -58,7 +62,9 @@ class Settings:
 
     load: str
     run: str
+    boot: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    configuration: str | None = None
     name: str = "app"
     scheme: str = "http"
     workers: int = 1

@@ -246,6 +246,10 @@ class Supervisor:
                     generation.settings.name,
                     ", ".join(message["threads"]),
                 )
+        elif "booting" in message:
+            generation.loading = Loading.BOOTING
+            generation.doing = message["booting"]
+            generation.deadline = self._system.now() + generation.settings.boot_timeout
         elif "failed" in message:
             self._generation_failed(generation, message["failed"], message["code"])
         elif "forked" in message:
@@ -261,6 +265,9 @@ class Supervisor:
             generation.deadline = self._system.now() + settings.boot_timeout
         else:
             text = f"{settings.name} was not imported within --boot-timeout {settings.boot_timeout:g} s"
+            if generation.loading is Loading.BOOTING:
+                doing = f"the boot process of {settings.name} was {generation.doing}"
+                text = f"{doing}, and not done with it within --boot-timeout {settings.boot_timeout:g} s"
             self._generation_failed(generation, text, 3)
 
     def _end_template(self, generation: Generation) -> None:

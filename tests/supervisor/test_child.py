@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
-from fastlane.supervisor import child, template
+from fastlane.supervisor import boot, child, template
 from fastlane.supervisor.channel import Channel, Mailbox
 from fastlane.supervisor.child import Inheritance, WorkerContext
 from fastlane.supervisor.failure import BootFailure
+from fastlane.supervisor.memory import MemoryFile
 from fastlane.supervisor.scoreboard import DRAINING, READY, Scoreboard
 from fastlane.supervisor.settings import Settings
 
@@ -195,8 +196,51 @@ def test_without_preload_the_template_loads_nothing():
     assert LOADED == []
 
 
+@pytest.mark.parametrize("boots", [True, False])
+def test_a_template_boots_between_loading_and_its_word_that_it_has(monkeypatch, boots):
+    inheritance = inherit()
+    object.__setattr__(inheritance.settings, "boot", f"{__name__}:never_called_here")
+    booted = []
+    monkeypatch.setattr(boot, "boot", lambda *arguments: (booted.append(arguments[2]), MemoryFile("test"))[1])
+    app = type("Loaded", (), {"boots": boots})()
+    monkeypatch.setattr(template, "load_application", lambda _: app)
+    assert run_template(inheritance)[0] == 0
+    assert booted == ([app] if boots else [])
+
+
+def test_without_preload_the_boot_process_finds_out_whether_there_is_anything_to_boot(monkeypatch):
+    inheritance = inherit()
+    object.__setattr__(inheritance.settings, "boot", f"{__name__}:never_called_here")
+    object.__setattr__(inheritance.settings, "preload", False)
+    booted = []
+    monkeypatch.setattr(boot, "boot", lambda *arguments: (booted.append(arguments[2]), MemoryFile("test"))[1])
+    assert run_template(inheritance)[0] == 0
+    assert booted == [None]
+
+
+def test_a_template_whose_boot_process_fails_says_why(monkeypatch):
+    inheritance = inherit()
+    object.__setattr__(inheritance.settings, "boot", f"{__name__}:never_called_here")
+
+    def fail(*_):
+        raise BootFailure("blog: there is no database", 2)
+
+    monkeypatch.setattr(boot, "boot", fail)
+    code, [message] = run_template(inheritance)
+    assert (code, message) == (2, {"failed": "blog: there is no database", "code": 2})
+
+
+def test_a_worker_reads_the_report_of_the_boot_process():
+    report = MemoryFile("test")
+    report.write(b"addresses")
+    inheritance = inherit()
+    context = WorkerContext(inheritance, 0, inheritance.board.slot(0), report.read())
+    assert context.report == b"addresses"
+    report.close()
+
+
 def test_a_template_forks_for_each_order(monkeypatch):
-    monkeypatch.setattr(template, "_fork_worker", lambda inheritance, channel, order, app: (4711, app)[0])
+    monkeypatch.setattr(template, "_fork_worker", lambda *_: 4711)
     code, messages = run_template(inherit(), {"index": 0, "slot": 1, "order": 2})
     assert code == 0
     assert messages[1] == {"forked": 4711, "slot": 1, "order": 2}
@@ -209,7 +253,7 @@ def test_the_template_learns_the_process_id_of_its_grandchild(monkeypatch):
     pipes = os.pipe()
     os.write(pipes[1], b"815")
     monkeypatch.setattr(os, "pipe", lambda: pipes)
-    assert template._fork_worker(inherit(), Channel(None), {"index": 0, "slot": 0, "order": 0}, None) == 815
+    assert template._fork_worker(inherit(), Channel(None), {"index": 0, "slot": 0, "order": 0}, None, None) == 815
 
 
 def test_the_process_between_hands_over_the_process_id(monkeypatch):
@@ -218,7 +262,7 @@ def test_the_process_between_hands_over_the_process_id(monkeypatch):
     reader, writer = os.pipe()
     monkeypatch.setattr(os, "pipe", lambda: (reader, writer))
     with pytest.raises(Exited) as caught:
-        template._fork_worker(inherit(), Channel(None), {"index": 0, "slot": 0, "order": 0}, None)
+        template._fork_worker(inherit(), Channel(None), {"index": 0, "slot": 0, "order": 0}, None, None)
     assert caught.value.args == (0,)
     os.close(writer)
     with open(reader, "rb") as pipe:
@@ -232,7 +276,7 @@ def test_the_grandchild_becomes_the_worker(monkeypatch):
     monkeypatch.setattr(template, "run_worker", lambda *arguments: (became.append(arguments[1:]), os._exit(0)))
     ours, theirs = Channel.pair()
     with pytest.raises(Exited):
-        template._fork_worker(inherit(), theirs, {"index": 1, "slot": 2, "order": 3}, "app")
-    assert became == [(1, 2, 3, "app")]
+        template._fork_worker(inherit(), theirs, {"index": 1, "slot": 2, "order": 3}, "app", None)
+    assert became == [(1, 2, 3, "app", None)]
     assert ours.receive() is None
     ours.close()

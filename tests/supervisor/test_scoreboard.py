@@ -85,3 +85,18 @@ def test_latencies_and_refusals_are_told_beside_the_rest():
     assert (other.latencies, other.latency_sum, other.refuses) == ([0] * len(counts), 0.0, False)
     slot.clear()
     assert slot.latencies == other.latencies
+
+
+def test_a_predecessor_is_an_older_ready_worker_of_the_same_index_that_beats():
+    board = Scoreboard(4)
+    old, other, new = board.slot(0), board.slot(1), board.slot(2)
+    for order, (slot, index) in enumerate([(old, 1), (other, 0), (new, 1)], start=1):
+        slot.order(order)
+        slot.index = index
+        slot.begin(100 + order, 1, order)
+    assert not new.has_predecessor()
+    old.state = other.state = READY
+    assert new.has_predecessor()
+    assert not old.has_predecessor()
+    old.state = DRAINING
+    assert not new.has_predecessor()

@@ -75,6 +75,32 @@ def test_a_worker_that_dies_silently_before_it_is_ready_ends_the_first_start(cap
     assert "exit code 5 before it was ready" in caplog.text
 
 
+def test_each_step_of_the_boot_process_has_the_boot_timeout(caplog):
+    world = World(boot_timeout=10)
+    world.pass_time(9)
+    world.boots("preparing sql")
+    world.pass_time(9)
+    assert world.supervisor.exit_code is None
+    world.boots("waiting for another machine's migration")
+    world.pass_time(9.9)
+    assert world.supervisor.exit_code is None
+    world.pass_time(0.2)
+    world.die(world.templates[1], status=-9)
+    assert world.supervisor.exit_code == 3
+    assert "was waiting for another machine's migration, and not done with it within --boot-timeout 10 s" in caplog.text
+
+
+def test_a_boot_process_that_fails_in_a_reload_leaves_the_old_generation_serving(caplog):
+    world = World(workers=1)
+    [pid] = world.boot()
+    world.signal(signal.SIGHUP)
+    world.boots("preparing sql", generation=2)
+    world.fail_load(2, "a migration is pending", 2)
+    assert world.serving() == [pid]
+    assert world.supervisor.exit_code is None
+    assert caplog.text.count("a migration is pending") == 1
+
+
 def test_an_import_beyond_the_boot_timeout_ends_with_3(caplog):
     world = World(boot_timeout=10)
     world.pass_time(9.9)

@@ -96,6 +96,10 @@ class World:
     def load(self, generation: int = 1, threads: Iterable[str] = ()) -> None:
         self.step(TemplateSaid(generation, {"loaded": True, "threads": list(threads)}))
 
+    def boots(self, doing: str, generation: int = 1) -> None:
+        """The boot process says what it does."""
+        self.step(TemplateSaid(generation, {"booting": doing}))
+
     def fail_load(self, generation: int, text: str = "broken", code: int = 4) -> None:
         self.step(TemplateSaid(generation, {"failed": text, "code": code}))
 
