@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeV
 
 from fastlane.errors import CompileError, ConfigurationError, FastlaneError
 
-__all__ = ["Kind", "NotBound", "Place", "Resource", "check_name", "declared_resources"]
+__all__ = ["Kind", "NotBound", "Place", "Resource", "check_name", "declared_kinds", "declared_resources"]
 
 Kind: TypeAlias = Literal["topic", "database", "secret", "cron job"]
 Binding = TypeVar("Binding")
@@ -37,8 +37,8 @@ class NotBound(FastlaneError, RuntimeError):
         self.name = name
         super().__init__(
             f"{kind} {name!r} is not bound: nothing has decided yet what stands behind it.\n"
-            "    mend: use it while the app runs; in a script inside `async with app.resources():`, "
-            "or run it by `fastlane exec app:app -- COMMAND`; in a test inside `with TestClient(app):`"
+            "    mend: use it while the app runs, under a server that runs the ASGI lifespan (not --lifespan off); "
+            "in a script inside `async with app.resources():`; in a test inside `with TestClient(app):`"
         )
 
 
@@ -117,6 +117,11 @@ def check_name(kind: type[Resource[Any]], name: object, place: Place) -> None:
         raise CompileError(
             f"{name!r} is no name for a {kind.kind}", mend=f"use {kind.described}", file=place.file, line=place.line
         )
+
+
+def declared_kinds() -> set[Kind]:
+    """The kinds of which there is a living resource."""
+    return {resource.kind for resource in list(_declared)}
 
 
 def declared_resources(kind: type[R]) -> dict[str, R]:

@@ -11,13 +11,17 @@ close     the reverse of open
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from fastlane.resources.configuration import ResourceConfiguration
-from fastlane.resources.surroundings import Surroundings
+from fastlane.resources.surroundings import Role, Surroundings
 
 __all__ = ["Service"]
+
+
+def _nobody_waits(doing: str) -> None:
+    """Where no deadline is, none can start anew."""
 
 
 class Service(abc.ABC):
@@ -29,9 +33,14 @@ class Service(abc.ABC):
 
     Attributes:
         name: of its part of the boot report.
+        role: `start` is called only in processes that have it; None: in all that run (never in a script).
+        extend: in `prepare`: ``self.extend("waiting for another machine's migration")`` lets ``--boot-timeout`` start
+            anew. Call it whenever the wait is still rightful, more often than the timeout; once is once.
     """
 
     name: ClassVar[str]
+    role: ClassVar[Role | None] = None
+    extend: Callable[[str], None] = staticmethod(_nobody_waits)
 
     def __init__(self, configuration: ResourceConfiguration, surroundings: Surroundings) -> None:
         self.configuration = configuration
@@ -54,13 +63,14 @@ class Service(abc.ABC):
         return None
 
     def receive(self, report: object) -> None:
-        """What `prepare` answered, in the process that is going to `open`."""
+        """What `prepare` answered, in each process that is going to `open`; and in the one that prepared, right after it,
+        so that the services that are prepared later may use what stands by then."""
 
     async def open(self) -> None:
         """On the running event loop, after the fork."""
 
     async def start(self) -> None:
-        """After the user's lifespan has begun."""
+        """After the user's lifespan has begun. In a reload, after the worker that this one replaces has begun to drain."""
 
     async def drain(self, timeout: float) -> None:
         """Before the user's lifespan ends: stop taking work at once, let what runs finish for ``timeout`` seconds, hand

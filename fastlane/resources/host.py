@@ -1,0 +1,64 @@
+"""What a server of ours and the resources of the app in it tell each other, beyond what ASGI has words for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fastlane.resources.handoff import Handoff
+from fastlane.resources.surroundings import Surroundings
+
+__all__ = ["HOST_EXTENSION", "Host"]
+
+HOST_EXTENSION = "fastlane.host"
+"""Under this key of ``scope["extensions"]`` a server of ours puts its `Host`, beside the surroundings."""
+
+_LOOK_SECONDS = 0.05
+
+
+class Host:
+    """A server's side.
+
+    Args:
+        surroundings: of this process.
+        handoff: of the boot process; None where the app has to prepare by itself.
+        has_predecessor: whether a worker that this one replaces still works. Default: there is none.
+        fail: ends this process gracefully; for failures after the start.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        handoff: Handoff | None = None,
+        has_predecessor: Callable[[], bool] | None = None,
+        fail: Callable[[], None] | None = None,
+    ) -> None:
+        self.surroundings = surroundings
+        self.handoff = handoff
+        self._has_predecessor = has_predecessor
+        self._fail = fail
+        self._listener: Callable[[float], None] | None = None
+
+    @property
+    def has_predecessor(self) -> bool:
+        """A worker that this one replaces has not begun to drain."""
+        return self._has_predecessor is not None and self._has_predecessor()
+
+    async def wait_for_predecessor(self) -> None:
+        """Return when it has begun to drain. As long as the roll takes: the supervisor bounds that."""
+        while self.has_predecessor:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def fail(self) -> None:
+        """End this process: it can't do what it is for."""
+        if self._fail is not None:
+            self._fail()
+
+    def when_draining(self, listener: Callable[[float], None]) -> None:
+        """Call ``listener(timeout)`` as soon as the server begins to drain, with the seconds that it has."""
+        self._listener = listener
+
+    def draining(self, timeout: float) -> None:
+        """The server begins to drain."""
+        if self._listener is not None:
+            self._listener(timeout)
