@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from fastlane.errors import FastlaneError
 from fastlane.pubsub.capabilities import Capabilities
+from fastlane.pubsub.clock import Clock
 from fastlane.pubsub.envelope import DeadLetter, Delivery, Outgoing
 
 __all__ = [
@@ -121,7 +122,8 @@ class Source(abc.ABC):
     async def receive(self, limit: int) -> Sequence[Delivery]:
         """Wait for messages and lease them for ``ack_deadline`` seconds: at least one, at most ``limit``.
 
-        Answers without any when nothing came for some seconds. One receive at a time per source. When it is cancelled,
+        Answers without any when nothing came for some seconds. One receive at a time per source, or as many as
+        ``ordered_receives`` of the capabilities says. When it is cancelled,
         what the broker may still hand out to it is released (the provider waits at most a second for that).
         """
 
@@ -234,11 +236,13 @@ class Provider(abc.ABC):
         capabilities: what the broker can do.
         extra: the extra of the distribution that brings its client; empty: none is needed.
         in_process: messages live in this process: consuming shares the event loop with the handlers.
+        clock: what leases, backoff and timeouts of its subscriptions follow, where ``in_process``; None: the event loop.
     """
 
     capabilities: ClassVar[Capabilities]
     extra: ClassVar[str] = ""
     in_process: ClassVar[bool] = False
+    clock: Clock | None = None
 
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
