@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fastlane.errors import ConfigurationError
 from fastlane.sql.migrations.script import NO_TRANSACTION, split_statements, transaction_control
 
-__all__ = ["Migration", "new_migration", "read_migrations"]
+__all__ = ["Migration", "new_migration", "read_down", "read_migrations"]
 
 _NAME = re.compile(r"(?P<version>\d{1,18})_(?P<name>[A-Za-z0-9_-]+)\.(?P<direction>up|down)\.sql")
 
@@ -107,17 +107,14 @@ def _mistakes(path: Path, text: str, in_transaction: bool) -> list[str]:
         count = len(split_statements(text))
         if count == 1:
             return []
-        return [
-            f"{path}: a migration outside a transaction holds one statement, and this one {count}\n"
-            "    mend: a file for each statement, so that one that fails leaves nothing half done"
-        ]
+        problem = f"a migration outside a transaction holds one statement, and this one {count}"
+        mend = "a file for each statement, so that one that fails leaves nothing half done"
+        return [f"{path}: {problem}\n    mend: {mend}"]
     control = transaction_control(text)
     if control is None:
         return []
-    return [
-        f"{path}: {control}: each migration runs in a transaction already\n"
-        "    mend: leave it out, or begin the file with the line `-- fastlane: no-transaction`"
-    ]
+    mend = "leave it out, or begin the file with the line `-- fastlane: no-transaction`"
+    return [f"{path}: {control}: each migration runs in a transaction already\n    mend: {mend}"]
 
 
 def read_down(migration: Migration) -> tuple[str, bool]:

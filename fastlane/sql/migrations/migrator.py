@@ -183,9 +183,8 @@ class Migrator:
                 return
             async with connection.transaction():
                 await connection.execute(text)
-                # What a script set for itself must not reach what comes behind it on this connection.
                 await note()
-            await connection.execute("RESET ALL")
+            await connection.execute("RESET ALL")  # what a script set for itself must not reach the next one
         except asyncpg.PostgresError as error:
             title = path.name.removesuffix(".sql")
             left = "" if in_transaction else "\n    it ran outside a transaction: look what it has left behind"
@@ -221,7 +220,7 @@ class Migrator:
 def _line(text: str, error: asyncpg.PostgresError) -> str:
     """``:12`` where the server says at which character the error is."""
     try:
-        position = int(error.position or 0)  # type: ignore[attr-defined]  # asyncpg sets it from the server's fields
+        position = int(error.position or 0)
     except (AttributeError, ValueError):
         return ""
     return f":{text.count(chr(10), 0, position - 1) + 1}" if position else ""

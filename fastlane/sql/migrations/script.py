@@ -1,4 +1,4 @@
-"""The text of a migration, as far as it must be understood: its statements, and whether it ends a transaction itself."""
+"""The text of a migration, as far as it must be understood: its statements, and whether one ends a transaction."""
 
 from __future__ import annotations
 
