@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["keep", "main"]
+__all__ = ["is_ready", "keep", "main"]
 
 LOOK_SECONDS = 0.25
 INITIALISE_SECONDS = 120.0
@@ -43,6 +43,7 @@ class Keeper:
         self._programs = Path(order["programs"])
         self._log = open(order["log"], "ab", buffering=0)  # noqa: SIM115  # as long as this process
         self._stop = False
+        self._was_ready = False
         self._server: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
@@ -56,6 +57,7 @@ class Keeper:
         alone_since: float | None = None
         while not self._stop and self._server.poll() is None:
             time.sleep(LOOK_SECONDS)
+            self._was_ready = self._was_ready or is_ready(self._cluster)
             if not _locked(users):
                 alone_since = None
                 continue
@@ -116,7 +118,9 @@ class Keeper:
         if server is None:
             return
         if server.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended with {server.returncode}: {self._last_words()}")
+            if not self._was_ready:
+                raise RuntimeError(f"PostgreSQL ended with {server.returncode}: {self._last_words()}")
+            return  # it was killed: whoever needs it starts another keeper
         server.send_signal(signal.SIGINT)
         try:
             server.wait(STOP_SECONDS)
@@ -135,6 +139,15 @@ class Keeper:
 
     def _on_signal(self, *_: object) -> None:
         self._stop = True
+
+
+def is_ready(cluster: Path) -> bool:
+    """Whether the server takes connections: it says so in the last line of its own pid file."""
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
 def keep(order: dict[str, Any]) -> int:

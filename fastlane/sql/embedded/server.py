@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from fastlane.errors import ConfigurationError
 from fastlane.resources.state import state_directory
 from fastlane.sql.embedded.account import server_account
 from fastlane.sql.embedded.binaries import Binaries, find_binaries
+from fastlane.sql.embedded.keeper import STOP_SECONDS, is_ready
 from fastlane.sql.embedded.site import Site, choose_site
 
 __all__ = ["EmbeddedServer"]
@@ -95,7 +97,7 @@ class EmbeddedServer:
         # Not inheritable: a program that this process starts must not keep the server alive.
         users = os.open(site.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not _try_shared(users):  # a keeper that stops holds it for as long as that takes
+            while not _try(users, fcntl.LOCK_SH):  # a keeper that stops holds it for as long as that takes
                 self._wait(deadline, site)
         except BaseException:
             os.close(users)
@@ -107,6 +109,28 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def destroy_blocking(self) -> None:
+        """Remove the server with all its databases, once nobody uses it. Does nothing where there is none.
+
+        Raises:
+            ConfigurationError: somebody else holds it.
+        """
+        self.release()
+        site = self._site = choose_site(self._state, find_binaries(), server_account())
+        users = os.open(site.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = time.monotonic() + self._linger + STOP_SECONDS
+            while not (_is_free(site.keeper) and _try(users, fcntl.LOCK_EX)):
+                if time.monotonic() > deadline:
+                    raise ConfigurationError(
+                        "the embedded PostgreSQL is in use\n    mend: stop `fastlane dev`, `fastlane serve --embedded` "
+                        "and running tests of this project first"
+                    )
+                time.sleep(_LOOK_SECONDS)
+            shutil.rmtree(site.data)
+        finally:
+            os.close(users)
 
     def _start_keeper(self, site: Site, binaries: Binaries, spawn: dict[str, object]) -> None:
         settings = dict(_SETTINGS)
@@ -159,9 +183,9 @@ class EmbeddedServer:
         time.sleep(_LOOK_SECONDS)
 
 
-def _try_shared(descriptor: int) -> bool:
+def _try(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -174,15 +198,10 @@ def _is_free(path: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        return _try_shared(descriptor)
+        return _try(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
 def _is_ready(site: Site) -> bool:
-    """Whether the server says so, in the last line of its own pid file, and its keeper lives."""
-    try:
-        lines = (site.data / "cluster" / "postmaster.pid").read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return len(lines) >= 8 and lines[7].strip() == "ready" and not _is_free(site.keeper)
+    return is_ready(site.data / "cluster") and not _is_free(site.keeper)
