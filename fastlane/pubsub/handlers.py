@@ -119,7 +119,7 @@ def _only_parameter(handler: Any, event: Any, batch: bool) -> inspect.Parameter:
         raise handler_mistake(handler, f"it has {count}, and is called with one", mend)
     only = parameters[0]
     if only.kind not in (only.POSITIONAL_ONLY, only.POSITIONAL_OR_KEYWORD):
-        stars = {only.VAR_POSITIONAL: "*", only.VAR_KEYWORD: "**"}.get(only.kind, "")
+        stars = "*" if only.kind is only.VAR_POSITIONAL else "**" if only.kind is only.VAR_KEYWORD else ""
         raise handler_mistake(
             handler, f"{stars}{only.name} is no ordinary parameter", f"{mend}; a decorator needs @functools.wraps"
         )

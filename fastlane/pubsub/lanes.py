@@ -1,0 +1,146 @@
+"""The messages of a topic that wait to be sent: in one line, or in a line for each ordering key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from fastlane.pubsub.envelope import Outgoing
+from fastlane.pubsub.provider import BoundTopic
+
+__all__ = ["Lane", "OrderedLane", "Ticket", "Waiting", "lane_of"]
+
+
+class Ticket:
+    """What one call of ``publish`` or ``publish_many`` waits for.
+
+    Attributes:
+        future: done when the last message is settled, or nobody waits any more.
+        remaining: messages that are not settled.
+        failure: the first there was.
+        trouble: why it had to be sent again.
+    """
+
+    __slots__ = ("failure", "future", "remaining", "seen", "trouble")
+
+    def __init__(self, future: asyncio.Future[None], remaining: int) -> None:
+        self.future = future
+        self.remaining = remaining
+        self.seen = remaining
+        self.failure: Exception | None = None
+        self.trouble: Exception | None = None
+
+    def settle(self, failure: Exception | None) -> None:
+        """One of its messages is confirmed, or will never be."""
+        self.remaining -= 1
+        if failure is not None and self.failure is None:
+            self.failure = failure
+        if self.remaining == 0 and not self.future.done():
+            if self.failure is None:
+                self.future.set_result(None)
+            else:
+                self.future.set_exception(self.failure)
+
+
+class Waiting:
+    """A message that is not confirmed yet."""
+
+    __slots__ = ("message", "size", "ticket")
+
+    def __init__(self, message: Outgoing, size: int, ticket: Ticket) -> None:
+        self.message = message
+        self.size = size
+        self.ticket = ticket
+
+
+class Lane:
+    """Of a topic without order.
+
+    Attributes:
+        pumps: tasks that send from here.
+        starting: of these, the ones that have not taken anything yet.
+    """
+
+    __slots__ = ("_waiting", "pumps", "starting", "topic")
+
+    def __init__(self, topic: BoundTopic) -> None:
+        self.topic = topic
+        self.pumps = 0
+        self.starting = 0
+        self._waiting: deque[Waiting] = deque()
+
+    def __len__(self) -> int:
+        """How much can be sent now."""
+        return len(self._waiting)
+
+    def add(self, waiting: Waiting) -> None:
+        """To the end."""
+        self._waiting.append(waiting)
+
+    def take(self, count: int, size: int) -> list[Waiting]:
+        """The next ``count`` messages at most, and ``size`` bytes; one that is larger goes alone."""
+        batch: list[Waiting] = []
+        _fill(batch, self._waiting, count, size)
+        return batch
+
+    def finish(self, batch: Iterable[Waiting]) -> None:
+        """What was taken is settled."""
+
+
+class OrderedLane(Lane):
+    """Of a topic with order. What was taken of a key keeps the rest of it here until it is finished."""
+
+    __slots__ = ("_keys", "_ready")
+
+    def __init__(self, topic: BoundTopic) -> None:
+        super().__init__(topic)
+        self._keys: dict[str, deque[Waiting]] = {}
+        self._ready: deque[str] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, waiting: Waiting) -> None:
+        key = waiting.message.ordering_key or ""
+        line = self._keys.get(key)
+        if line is None:
+            self._keys[key] = deque((waiting,))
+            self._ready.append(key)
+        else:
+            line.append(waiting)
+
+    def take(self, count: int, size: int) -> list[Waiting]:
+        batch: list[Waiting] = []
+        while self._ready:
+            line = self._keys[self._ready[0]]
+            size = _fill(batch, line, count, size)
+            if line and not batch[-1:]:  # pragma: no cover - an empty batch takes whatever comes first
+                break
+            if line and batch[-1].message.ordering_key != self._ready[0]:
+                break  # there was no room for the first of this key
+            self._ready.popleft()
+            if line:
+                break
+        return batch
+
+    def finish(self, batch: Iterable[Waiting]) -> None:
+        for key in dict.fromkeys(waiting.message.ordering_key or "" for waiting in batch):
+            if self._keys[key]:
+                self._ready.append(key)
+            else:
+                del self._keys[key]
+
+
+def lane_of(topic: BoundTopic) -> Lane:
+    """A lane for the topic."""
+    return OrderedLane(topic) if topic.ordered else Lane(topic)
+
+
+def _fill(batch: list[Waiting], line: deque[Waiting], count: int, size: int) -> int:
+    """Move from the line to the batch what has room there. Answers the bytes that are left."""
+    while line and len(batch) < count and (line[0].size <= size or not batch):
+        waiting = line.popleft()
+        batch.append(waiting)
+        size -= waiting.size
+    return size

@@ -1,0 +1,307 @@
+"""The outgoing buffer of a broker in one process: bounded, batched, and persistent for a while.
+
+    publish ─► room? ─► lane ─► pump: take a batch ─► the provider's publisher ─► settle
+                                      ▲                        │
+                                      └── backoff ◄── BrokerUnavailable
+
+Batches come about by themselves: a pump takes what has gathered while its last request was under way. The first message
+after a silence is sent at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from fastlane.errors import Unavailable
+from fastlane.pubsub.capabilities import Capabilities
+from fastlane.pubsub.envelope import Outgoing
+from fastlane.pubsub.lanes import Lane, Ticket, Waiting
+from fastlane.pubsub.provider import BrokerUnavailable, Publisher
+from fastlane.resources.configuration import PubSubOptions
+from fastlane.resources.quantities import octets, seconds
+
+__all__ = ["Dispatcher"]
+
+FEW: Final = 4
+"""Requests of a topic side by side, however small they are."""
+
+MOST: Final = 16
+"""Requests of a topic side by side, as long as they are full."""
+
+FIRST_BACKOFF: Final = 0.05
+LONGEST_BACKOFF: Final = 2.0
+
+logger = logging.getLogger("fastlane.pubsub")
+
+
+class Dispatcher:
+    """Sends what is published through one provider, on one event loop.
+
+    Args:
+        name: of the provider, for the log.
+        publisher: of the provider; closed with the dispatcher.
+    """
+
+    def __init__(self, name: str, publisher: Publisher, capabilities: Capabilities, options: PubSubOptions) -> None:
+        self._name = name
+        self._publisher = publisher
+        self._batch_size = capabilities.batch_size
+        self._batch_bytes = capabilities.batch_bytes
+        self._most = options.max_outgoing
+        self._most_bytes = octets(options.max_outgoing_bytes)
+        self._timeout = seconds(options.publish_timeout)
+        self._loop = asyncio.get_running_loop()
+        self._count = 0
+        self._bytes = 0
+        self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._running: dict[asyncio.Task[None], Sequence[Waiting]] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._troubled = False
+        self._closed = False
+
+    @property
+    def outgoing(self) -> int:
+        """Messages that are not confirmed yet."""
+        return self._count
+
+    async def publish(self, lane: Lane, message: Outgoing) -> None:
+        """Answers once the broker has the message.
+
+        Raises:
+            Unavailable: not within ``publish_timeout``.
+            PublishRefused: it will never take it.
+        """
+        size = message.size
+        deadline = self._loop.time() + self._timeout
+        if self._queue or not self._fits(size):
+            await self._room(size, deadline)
+        else:
+            self._open()
+            self._count += 1
+            self._bytes += size
+        ticket = Ticket(self._loop.create_future(), 1)
+        lane.add(Waiting(message, size, ticket))
+        self._wake(lane)
+        timer = self._loop.call_at(deadline, self._expire, ticket)
+        try:
+            await ticket.future
+        except asyncio.CancelledError:
+            _forget(ticket)
+            raise  # the timer stays: it ends a request that hangs, and that others of its key wait for
+        except Exception:
+            timer.cancel()
+            raise
+        timer.cancel()
+
+    async def publish_many(self, lane: Lane, messages: Sequence[Outgoing]) -> None:
+        """The same for several. The timeout starts anew whenever one of them is confirmed."""
+        if not messages:
+            return
+        ticket = Ticket(self._loop.create_future(), len(messages))
+        try:
+            for message in messages:
+                size = message.size
+                if self._queue or not self._fits(size):
+                    self._wake(lane)
+                    await self._room(size, self._loop.time() + self._timeout)
+                else:
+                    self._open()
+                    self._count += 1
+                    self._bytes += size
+                lane.add(Waiting(message, size, ticket))
+            self._wake(lane)
+            while not ticket.future.done():
+                ticket.seen = ticket.remaining
+                await asyncio.wait((ticket.future,), timeout=self._timeout)
+                if ticket.remaining == ticket.seen and not ticket.future.done():
+                    self._expire(ticket)
+            ticket.future.result()
+        except BaseException:
+            _forget(ticket)
+            self._loop.call_later(self._timeout, self._abandon)
+            raise
+
+    async def close(self) -> None:
+        """Wait for what is under way, for ``publish_timeout`` at most, and free the connections."""
+        self._closed = True
+        if self._pumps:
+            await asyncio.wait(self._pumps, timeout=self._timeout)
+        for pump in self._pumps:
+            pump.cancel()
+        if self._pumps:
+            await asyncio.wait(self._pumps, timeout=1.0)
+        await self._publisher.close()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise Unavailable("no message is taken any more: the app stops")
+
+    def _fits(self, size: int) -> bool:
+        # One that is larger than the whole buffer goes when nothing else is there.
+        return self._count < self._most and (self._bytes + size <= self._most_bytes or self._count == 0)
+
+    async def _room(self, size: int, deadline: float) -> None:
+        """Wait until there is room for a message, in the order of asking, and take it."""
+        self._open()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._queue.append((waiter, size))
+        timer = self._loop.call_at(deadline, self._turn_away, waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._release(1, size)  # admitted, and cancelled in the same moment
+            else:
+                self._admit()  # whoever stood behind it may fit
+            raise
+        finally:
+            timer.cancel()
+
+    def _turn_away(self, waiter: asyncio.Future[None]) -> None:
+        if not waiter.done():
+            waiter.set_exception(Unavailable("too many messages wait to be published"))
+            self._admit()
+
+    def _release(self, count: int, size: int) -> None:
+        self._count -= count
+        self._bytes -= size
+        if self._queue:
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._queue:
+            waiter, size = self._queue[0]
+            if not waiter.done():
+                if not self._fits(size):
+                    return
+                self._count += 1
+                self._bytes += size
+                waiter.set_result(None)
+            self._queue.popleft()
+
+    def _wake(self, lane: Lane) -> None:
+        """Start as many pumps as have something to do."""
+        while True:
+            full = len(lane) >= self._batch_size * (lane.starting + 1)
+            if lane.starting and not full:
+                return  # the one that starts takes it along
+            if not len(lane) or lane.pumps >= (MOST if full else FEW):
+                return
+            lane.starting += 1
+            lane.pumps += 1
+            pump = self._loop.create_task(self._pump(lane))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, lane: Lane) -> None:
+        batch = lane.take(self._batch_size, self._batch_bytes)
+        lane.starting -= 1
+        try:
+            while batch:
+                try:
+                    await self._deliver(lane, batch)
+                finally:
+                    lane.finish(batch)
+                batch = lane.take(self._batch_size, self._batch_bytes)
+        finally:
+            lane.pumps -= 1
+
+    async def _deliver(self, lane: Lane, batch: list[Waiting]) -> None:
+        """Send a batch until all of it is settled."""
+        failures = 0
+        try:
+            while True:
+                live = [waiting for waiting in batch if not waiting.ticket.future.done()]
+                if len(live) < len(batch):
+                    self._drop(batch)
+                batch = live
+                if not batch:
+                    return
+                batch = self._settle(batch, await self._request(lane, batch))
+                if not batch:
+                    return
+                failures += 1
+                backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 10))
+                await asyncio.sleep(backoff * (0.5 + random.random()))
+        except asyncio.CancelledError:
+            for waiting in batch:
+                waiting.ticket.settle(Unavailable("the app stops"))
+            self._release(len(batch), sum(waiting.size for waiting in batch))
+            raise
+
+    async def _request(self, lane: Lane, batch: list[Waiting]) -> Sequence[str | Exception]:
+        """One request. What is raised for all of them is the answer for each."""
+        pump = asyncio.current_task()
+        assert pump is not None
+        self._running[pump] = batch
+        try:
+            answers = await self._publisher.publish(lane.topic, [waiting.message for waiting in batch])
+        except asyncio.CancelledError:
+            if pump not in self._abandoned:
+                raise
+            pump.uncancel()
+            return [BrokerUnavailable("no answer in time")] * len(batch)
+        except Exception as error:
+            return [error] * len(batch)
+        finally:
+            self._abandoned.discard(pump)
+            del self._running[pump]
+        if len(answers) != len(batch):
+            return [RuntimeError(f"provider {self._name!r}: {len(answers)} answers for {len(batch)} messages")] * len(
+                batch
+            )
+        return answers
+
+    def _settle(self, batch: list[Waiting], answers: Sequence[str | Exception]) -> list[Waiting]:
+        """Tell the waiting ones. Answers those that are to be sent again."""
+        again: list[Waiting] = []
+        size = 0
+        trouble: BrokerUnavailable | None = None
+        for waiting, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, BrokerUnavailable):
+                trouble = waiting.ticket.trouble = answer
+                again.append(waiting)
+                continue
+            size += waiting.size
+            waiting.ticket.settle(answer if isinstance(answer, Exception) else None)
+        if trouble is not None:
+            if not self._troubled:
+                logger.warning("provider %r does not take messages, trying again: %s", self._name, trouble)
+            self._troubled = True
+        elif self._troubled:
+            logger.warning("provider %r takes messages again", self._name)
+            self._troubled = False
+        self._release(len(batch) - len(again), size)
+        return again
+
+    def _drop(self, batch: list[Waiting]) -> None:
+        """Of these nobody waits any more for some."""
+        gone = [waiting for waiting in batch if waiting.ticket.future.done()]
+        self._release(len(gone), sum(waiting.size for waiting in gone))
+
+    def _expire(self, ticket: Ticket) -> None:
+        if not ticket.future.done():
+            # What the broker said is the cause: this text may reach a client.
+            error = Unavailable("a message could not be published in time")
+            error.__cause__ = ticket.trouble
+            ticket.future.set_exception(error)
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Give up the requests that nobody waits for any more: they may hang in a broken connection."""
+        for pump, batch in self._running.items():
+            if pump not in self._abandoned and all(waiting.ticket.future.done() for waiting in batch):
+                self._abandoned.add(pump)
+                pump.cancel()
+
+
+def _forget(ticket: Ticket) -> None:
+    """Nobody waits any more: what has not been sent by now, is not sent."""
+    if not ticket.future.cancel() and not ticket.future.cancelled():
+        ticket.future.exception()  # retrieved: it is not to be logged
