@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from fastlane.resources.state import state_directory
 from fastlane.sql.embedded.account import server_account
 from fastlane.sql.embedded.binaries import Binaries, find_binaries
 from fastlane.sql.embedded.keeper import STOP_SECONDS, is_ready
-from fastlane.sql.embedded.site import Site, choose_site
+from fastlane.sql.embedded.site import Site, choose_site, remove_site
 
 __all__ = ["EmbeddedServer"]
 
@@ -128,7 +127,7 @@ class EmbeddedServer:
                         "and running tests of this project first"
                     )
                 time.sleep(_LOOK_SECONDS)
-            shutil.rmtree(site.data)
+            remove_site(site)
         finally:
             os.close(users)
 

@@ -13,7 +13,7 @@ from fastlane.errors import ConfigurationError
 from fastlane.sql.embedded.account import Account
 from fastlane.sql.embedded.binaries import Binaries
 
-__all__ = ["Site", "choose_site"]
+__all__ = ["Site", "choose_site", "remove_site"]
 
 # Socket addresses end at 107 bytes (104 on macOS); the server adds this and a NUL.
 _SOCKET_NAME = "/.s.PGSQL.5432.lock"
@@ -82,6 +82,14 @@ def choose_site(state: Path, binaries: Binaries, account: Account) -> Site:
         failure=state / f"{name}.failure",
         programs=programs,
     )
+
+
+def remove_site(site: Site) -> None:
+    """Remove the data, and what was made for it alone outside the state directory."""
+    shutil.rmtree(site.data)
+    shutil.rmtree(site.sockets, ignore_errors=True)
+    if site.data.parent.parent == _SYSTEM_DIRECTORY and not any(site.data.parent.iterdir()):
+        site.data.parent.rmdir()
 
 
 def _socket_directory(home: Path, name: str) -> Path:
