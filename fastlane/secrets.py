@@ -1,1 +1,0 @@
-"""Secrets, declared by name."""
