@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fastlane import asgi
 from fastlane.compiler import Environment, UnresolvedName, WorkerThreads, compile_endpoint, read_handler
 from fastlane.errors import CompileError
-from fastlane.lifespan import Lifespan, RequestContext
+from fastlane.lifespan import Lifespan, RequestContext, are_declared
 from fastlane.middleware.chain import wrap_endpoint
 from fastlane.middleware.failures import FailureHandlers
 from fastlane.mounting import mount_endpoint
@@ -159,6 +160,34 @@ class App(Router):
             if self._frozen:
                 self._urls = urls
         return urls.build(target, values, query)
+
+    # Declared resources
+
+    @asynccontextmanager
+    async def resources(self, config: str | None = None, *, embedded: bool = False) -> AsyncIterator[None]:
+        """For scripts: ``async with app.resources():`` puts something behind every topic, database and secret.
+
+        One can publish and query inside the block; no subscription and no cron job runs. What `fastlane exec` has
+        prepared is used.
+
+        Args:
+            config: the configuration file; default: ``FASTLANE_CONFIG``, else ``fastlane.toml``.
+            embedded: what has no configuration is embedded; default: what ``FASTLANE_EMBEDDED`` says.
+
+        Raises:
+            ConfigurationError: what is declared and what is configured do not fit.
+        """
+        from fastlane.tenancy import script
+
+        async with script(config, embedded):
+            yield
+
+    async def settle(self) -> None:
+        """For tests: wait until every message that can be handled has been, and nothing happens any more by itself."""
+        if are_declared():
+            from fastlane.tenancy import Tenancy
+
+            await Tenancy.settle()
 
     # Freezing
 

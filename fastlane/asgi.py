@@ -115,7 +115,7 @@ async def serve(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     elif kind == "websocket":
         await serve_websocket(app.table, scope, receive, send)
     elif kind == "lifespan":
-        await app.lifespan.serve(receive, send, scope.get("state"))
+        await app.lifespan.serve(scope, receive, send)
     else:
         raise ValueError(f"fastlane serves http, websocket and lifespan scopes, not {kind!r}")
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastlane.compiler import Singletons, open_singletons
-from fastlane.errors import CompileError
+from fastlane.errors import CompileError, ConfigurationError
 from fastlane.middleware.failures import unhandled_errors
 from fastlane.routing.route import handler_place
 
 if TYPE_CHECKING:
     from fastlane.app import App
-    from fastlane.http.stream import Receive, Send
+    from fastlane.http.stream import Receive, Scope, Send
+    from fastlane.tenancy import Tenancy
 
-__all__ = ["Lifespan", "LifespanFunction", "RequestContext"]
+__all__ = ["Lifespan", "LifespanFunction", "RequestContext", "are_declared"]
 
 LifespanFunction: TypeAlias = Callable[..., AbstractAsyncContextManager[Any] | AsyncIterator[Any]]
 """``lifespan(app)`` or ``lifespan()``: an async context manager, or an async generator function with one ``yield``."""
@@ -89,18 +91,27 @@ class Lifespan:
         """The lifespan that a scope with this state belongs to."""
         return state.get(self._key, self) if state else self
 
-    async def start(self) -> None:
-        """Freeze the app, enter the lifespan, open the app-scoped dependencies. What fails undoes what succeeded."""
+    async def start(self, scope: Scope | None = None) -> None:
+        """Freeze the app, bind the declared resources, enter the lifespan, open the app-scoped dependencies, begin to
+        consume and to schedule. What fails undoes what succeeded.
+
+        Args:
+            scope: of the ASGI lifespan, where there is one: the server may say there how the process was started.
+        """
         if self.running:
             raise RuntimeError("the lifespan of this app is running already")
         context = self.context
         self.app.freeze()
         try:
             async with AsyncExitStack() as stack:
+                tenancy = await _bind(scope or {}, stack)
                 if self._enter is not None:
                     context.state = await stack.enter_async_context(self._enter(self.app))
                 stack.push_async_callback(self._close_resources)
                 await self._open_resources()
+                if tenancy is not None:
+                    stack.push_async_callback(tenancy.drain)
+                    await tenancy.start()
                 self._stack = stack.pop_all()
         except BaseException:
             context.state = None
@@ -132,27 +143,27 @@ class Lifespan:
         self.context.singletons = Singletons()
         await self._resources.aclose()
 
-    async def serve(self, receive: Receive, send: Send, state: MutableMapping[str, Any] | None = None) -> None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI lifespan protocol (asgi-lifespan 2.0).
 
-        Args:
-            state: of the scope, where the server has one. Without it the app can have one lifespan at a time.
+        Without a ``state`` in the scope the app can have one lifespan at a time.
         """
         lifespan = self
+        state: MutableMapping[str, Any] | None = scope.get("state")
         if state is not None:
             if self._served:
                 lifespan = Lifespan(self.app, self._function, RequestContext(self.app))
             state[self._key] = lifespan
         lifespan._served = True
         try:
-            await lifespan._converse(receive, send)
+            await lifespan._converse(scope, receive, send)
         finally:
             lifespan._served = False
 
-    async def _converse(self, receive: Receive, send: Send) -> None:
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self.start()
+            await self.start(scope)
         except BaseException as error:
             note(error, "the app does not start")
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
@@ -172,9 +183,30 @@ class Lifespan:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def are_declared() -> bool:
+    """Whether this process has a declared resource. PERF: where it has none, nothing of them is imported for it."""
+    resources = sys.modules.get("fastlane.resources")
+    return resources is not None and resources.are_declared()
+
+
+async def _bind(scope: Scope, stack: AsyncExitStack) -> Tenancy | None:
+    """Put something behind every declared resource until the stack ends. Imports nothing where none is declared."""
+    if not are_declared():
+        return None
+    from fastlane.tenancy import Tenancy, host_of
+
+    tenancy = await Tenancy.begin(host_of(scope))
+    if tenancy is not None:
+        stack.push_async_callback(tenancy.end)
+    return tenancy
+
+
 def note(error: BaseException, text: str) -> None:
     """Log what went wrong, and let a test client know."""
-    logger.error(text, exc_info=error)
+    if isinstance(error, ConfigurationError):  # its text says all, and whose code it came through says nothing
+        logger.error("%s: %s", text, error)
+    else:
+        logger.error(text, exc_info=error)
     unhandled = unhandled_errors.get()
     if unhandled is not None and isinstance(error, Exception):
         unhandled.append(error)

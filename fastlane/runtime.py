@@ -1,1 +1,222 @@
-"""What stands behind the declared resources of a process: bind, start, drain."""
+"""What stands behind the declared resources of a process, step by step.
+
+check ─► prepare ─► receive ─► open ─► [the user's lifespan begins] ─► start
+close ◄─ [the user's lifespan ends] ◄─ drain
+
+`Runtime` does the steps; who does them when, and what of it in which process, is `fastlane.tenancy`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from fastlane.errors import ConfigurationError
+from fastlane.resources.configuration import ResourceConfiguration
+from fastlane.resources.configuration.reading import Loaded, load, referenced_secrets, resolve
+from fastlane.resources.declaration import Kind, declared_kinds
+from fastlane.resources.handoff import Handoff
+from fastlane.resources.service import SecretKeeper, Service
+from fastlane.resources.surroundings import Surroundings
+
+__all__ = ["SERVICES", "Runtime"]
+
+SERVICES: dict[Kind, str] = {
+    "secret": "fastlane.secrets:SecretsService",
+    "database": "fastlane.sql.service:SqlService",
+    "topic": "fastlane.pubsub.service:PubSubService",
+    "cron job": "fastlane.cron.service:CronService",
+}
+"""The service of each kind, as ``module:class``, in the order in which they are prepared and opened."""
+
+_MARGIN_SECONDS = 1.0
+"""What a service that overruns its time to drain gets to hand back, before it is left to `close`."""
+
+logger = logging.getLogger("fastlane.runtime")
+
+
+class Runtime:
+    """The services of the kinds that are declared in this process. A kind without a declaration has none.
+
+    Either `check` and `prepare` are called first, or, in a process that another one has prepared, `receive`.
+
+    Args:
+        surroundings: of this process.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.services: list[Service] = []
+        self._loaded: Loaded | None = None
+        self._configuration = ResourceConfiguration()
+        self._referenced: frozenset[str] = frozenset()
+        self._begun: list[Service] = []
+        self._started: list[Service] = []
+
+    # Before anything is opened
+
+    def check(self) -> None:
+        """Read the configuration, make the services, and let each look for mistakes. Opens nothing.
+
+        Raises:
+            ConfigurationError: with every mistake.
+        """
+        loaded = self._loaded = load(self.surroundings)
+        self._referenced = referenced_secrets(loaded)
+        self._make_services(resolve(loaded))
+        mistakes = self._undeclared()
+        for service in self.services:
+            found = _mistakes(service)
+            # What stands in the place of a secret that nobody has yet is looked at again when it is known.
+            if not self._referenced or isinstance(service, SecretKeeper):
+                mistakes += found
+        _complain(mistakes)
+
+    def _make_services(self, configuration: ResourceConfiguration) -> None:
+        kinds = declared_kinds()
+        if self._referenced:
+            kinds.add("secret")
+        self._configuration = configuration
+        kept = [service for service in self.services if isinstance(service, SecretKeeper)]
+        made = [_service(kind)(configuration, self.surroundings) for kind in SERVICES if kind in kinds]
+        # The one that knows the secrets stays when the others are made anew, because of the secrets.
+        self.services = kept + [service for service in made if not (kept and isinstance(service, SecretKeeper))]
+        for service in self.services:
+            if isinstance(service, SecretKeeper):
+                service.require(self._referenced)
+
+    def _undeclared(self) -> list[str]:
+        """Tables for what is declared nowhere, of kinds that have no service to say so."""
+        kinds, name = declared_kinds(), "" if self._loaded is None else self._loaded.name
+        configured: list[tuple[Kind, str, Mapping[str, Any]]] = [
+            ("topic", "pubsub.topics", self._configuration.pubsub.topics),
+            ("database", "sql.databases", self._configuration.sql.databases),
+        ]
+        return [
+            f"{name}: {table}.{key}: no {kind} {key!r} is declared\n    mend: remove the table, or declare the {kind}"
+            for kind, table, keys in configured
+            for key in keys
+            if kind not in kinds
+        ]
+
+    # Once per boot
+
+    async def prepare(self, extend: Callable[[str], None] | None = None) -> Handoff:
+        """Do what has to be done once: servers, migrations, secrets, a look at the brokers. After `check`.
+
+        Args:
+            extend: called with what is done from now on, whenever the patience with it starts anew.
+
+        Raises:
+            ConfigurationError: the boot must stop.
+        """
+        loaded = self._loaded
+        assert loaded is not None, "check comes first"
+        reports: dict[str, Any] = {}
+        for keeper in [service for service in self.services if isinstance(service, SecretKeeper)]:
+            await self._prepare(keeper, reports, extend)
+            if self._referenced:
+                self._make_services(resolve(loaded, keeper.value))
+                _complain([mistake for other in self.services if other is not keeper for mistake in _mistakes(other)])
+        for service in [service for service in self.services if not isinstance(service, SecretKeeper)]:
+            await self._prepare(service, reports, extend)
+        return Handoff(
+            file=loaded.path,
+            configuration=self._configuration,
+            referenced=sorted(self._referenced),
+            reports=reports,
+        )
+
+    async def _prepare(self, service: Service, reports: dict[str, Any], extend: Callable[[str], None] | None) -> None:
+        if extend is not None:
+            service.extend = extend
+            extend(f"preparing {service.name}")
+        self._begun.append(service)
+        reports[service.name] = await service.prepare()
+        service.receive(reports[service.name])
+
+    # In each process
+
+    def receive(self, handoff: Handoff) -> None:
+        """Take over what another process has prepared."""
+        self._referenced = frozenset(handoff.referenced)
+        self._make_services(handoff.configuration)
+        for service in self.services:
+            service.receive(handoff.reports.get(service.name))
+
+    async def open(self) -> None:
+        """Clients and pools, on the running event loop; from here on the resources may be used."""
+        for service in self.services:
+            if service not in self._begun:
+                self._begun.append(service)
+            await service.open()
+
+    async def start(self) -> None:
+        """Subscriptions and cron jobs, as far as this process has their roles."""
+        if self.surroundings.mode == "script":
+            return
+        for service in self.services:
+            if service.role is None or service.role in self.surroundings.roles:
+                self._started.append(service)
+                await service.start()
+
+    async def drain(self, timeout: float) -> None:
+        """Stop taking work at once, and let what runs finish, all of it for ``timeout`` seconds. Logs what fails."""
+        started, self._started = self._started, []
+        if not started:
+            return
+        tasks = {asyncio.ensure_future(service.drain(timeout)): service for service in reversed(started)}
+        done, late = await asyncio.wait(tasks, timeout=timeout + _MARGIN_SECONDS)
+        for task in late:
+            logger.error("%s did not drain within %g s", tasks[task].name, timeout)
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_MARGIN_SECONDS)
+        for task in done:
+            error = task.exception()
+            if error is not None:
+                logger.error("%s did not drain: %s", tasks[task].name, error, exc_info=error)
+
+    async def close(self) -> None:
+        """The reverse of `open` and `prepare`, as far as they came. Every service is closed, whatever another raises.
+
+        Raises:
+            Exception: the first that a service raised; the others are logged.
+        """
+        begun, self._begun = self._begun, []
+        first: Exception | None = None
+        for service in reversed(begun):
+            try:
+                await service.close()
+            except Exception as error:
+                if first is not None:
+                    logger.error("%s did not close: %s", service.name, error, exc_info=error)
+                first = first or error
+        if first is not None:
+            raise first
+
+    async def settle(self) -> None:
+        """In tests: until nothing is left that would happen by itself."""
+        for service in self.services:
+            await service.settle()
+
+
+def _service(kind: Kind) -> type[Service]:
+    module, _, name = SERVICES[kind].partition(":")
+    found: type[Service] = getattr(import_module(module), name)
+    return found
+
+
+def _mistakes(service: Service) -> list[str]:
+    try:
+        return list(service.check())
+    except ConfigurationError as error:  # such as a name that is declared twice
+        return [str(error)]
+
+
+def _complain(mistakes: list[str]) -> None:
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))

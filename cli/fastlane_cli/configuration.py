@@ -12,16 +12,23 @@ from fastlane.errors import ConfigurationError
 __all__ = ["Configuration", "read_configuration"]
 
 DEFAULT = "fastlane.toml"
-TABLES = ("serve",)
-"""The tables that a file may hold. Nothing else is in it: what nobody reads is a mistake of its writer."""
+TABLES = ("serve", "providers", "pubsub", "sql", "cron", "secrets")
+"""The tables that a file may hold. Nothing else is in it: what nobody reads is a mistake of its writer. All but one
+are about resources, and are read by `fastlane.resources.configuration`."""
 
 
 class Configuration(NamedTuple):
-    """A file that was read, or the empty one. ``name`` is what errors call it."""
+    """A file that was read, or the empty one.
+
+    Attributes:
+        name: what errors call it.
+        has_resources: it has tables about resources.
+    """
 
     name: str
     is_found: bool
     serve: Mapping[str, object]
+    has_resources: bool = False
 
 
 def read_configuration(flag: str | None, environment: Mapping[str, str] = os.environ) -> Configuration:
@@ -48,7 +55,7 @@ def read_configuration(flag: str | None, environment: Mapping[str, str] = os.env
             raise ConfigurationError(f"{name}: {key}: there is no such table. {hint}")
         if not isinstance(value, dict):
             raise ConfigurationError(f"{name}: {key}: expected a table, [{key}], got {value!r}")
-    return Configuration(name, True, document.get("serve", {}))
+    return Configuration(name, True, document.get("serve", {}), bool(document.keys() - {"serve"}))
 
 
 def _read(name: str, source: str) -> dict[str, dict[str, object]]:

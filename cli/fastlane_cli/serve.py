@@ -11,17 +11,17 @@ import click
 from fastlane.errors import ConfigurationError
 from fastlane.server.logs import set_up_logging
 from fastlane.server.options import ServeOptions
-from fastlane.supervisor import run
+from fastlane.supervisor import Settings, run
 from fastlane_cli.configuration import read_configuration
 from fastlane_cli.flags import OptionCommand, serve_flags
 from fastlane_cli.habits import misspelt_variables
 
-__all__ = ["command", "gather"]
+__all__ = ["command", "settings_of"]
 
 logger = logging.getLogger("fastlane.server")
 
 
-def gather(flags: dict[str, object]) -> ServeOptions:
+def settings_of(target: str, flags: dict[str, object]) -> tuple[Settings, ServeOptions]:
     """The options in force: a flag beats the environment, which beats the file.
 
     Raises:
@@ -29,7 +29,9 @@ def gather(flags: dict[str, object]) -> ServeOptions:
     """
     config = flags.get("config")
     file = read_configuration(config if isinstance(config, str) else None)
-    return ServeOptions.gather(flags, file=file.serve, file_name=file.name)
+    options = ServeOptions.gather(flags, file=file.serve, file_name=file.name)
+    configuration = file.name if file.is_found else None
+    return options.settings(target, configuration, configures_resources=file.has_resources), options
 
 
 @click.command("serve", cls=OptionCommand)
@@ -45,8 +47,12 @@ def command(target: str, **flags: object) -> None:
     """
     if sys.platform == "win32":
         raise ConfigurationError("serve needs fork and signals, which Windows has not: use 'fastlane dev', or uvicorn")
-    options = gather(flags)
+    settings, options = settings_of(target, flags)
     set_up_logging(options.log_level, options.log_format)
     for sentence in misspelt_variables(os.environ):
         logger.warning(sentence)
-    sys.exit(run(options.settings(target), lambda: gather(flags).settings(target)))
+    if options.embedded:
+        logger.warning(
+            "--embedded: what has no configuration runs on this machine alone, beside its files in .fastlane"
+        )
+    sys.exit(run(settings, lambda: settings_of(target, flags)[0]))

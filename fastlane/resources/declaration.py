@@ -15,7 +15,16 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeV
 
 from fastlane.errors import CompileError, ConfigurationError, FastlaneError
 
-__all__ = ["Kind", "NotBound", "Place", "Resource", "check_name", "declared_kinds", "declared_resources"]
+__all__ = [
+    "Kind",
+    "NotBound",
+    "Place",
+    "Resource",
+    "check_name",
+    "declared_kinds",
+    "declared_resources",
+    "living_resources",
+]
 
 Kind: TypeAlias = Literal["topic", "database", "secret", "cron job"]
 Binding = TypeVar("Binding")
@@ -122,6 +131,11 @@ def check_name(kind: type[Resource[Any]], name: object, place: Place) -> None:
 def declared_kinds() -> set[Kind]:
     """The kinds of which there is a living resource."""
     return {resource.kind for resource in list(_declared)}
+
+
+def living_resources() -> list[Resource[Any]]:
+    """Every living resource of every kind, in the order of declaration."""
+    return sorted(_declared, key=lambda resource: resource.number)
 
 
 def declared_resources(kind: type[R]) -> dict[str, R]:

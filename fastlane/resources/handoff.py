@@ -27,11 +27,13 @@ class Handoff(Struct, frozen=True, kw_only=True):
     Attributes:
         file: the configuration file's name; None if there was none.
         configuration: with every reference resolved.
+        referenced: the names of the secrets that it referred to.
         reports: what each service's `prepare` answered, by its name.
     """
 
     file: str | None
     configuration: ResourceConfiguration
+    referenced: list[str]
     reports: dict[str, Any]
 
     def __repr__(self) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from fastlane.resources.handoff import Handoff
 from fastlane.resources.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from fastlane.resources.handoff import Handoff
 
 __all__ = ["HOST_EXTENSION", "Host"]
 
@@ -23,7 +26,6 @@ class Host:
         surroundings: of this process.
         handoff: of the boot process; None where the app has to prepare by itself.
         has_predecessor: whether a worker that this one replaces still works. Default: there is none.
-        fail: ends this process gracefully; for failures after the start.
     """
 
     def __init__(
@@ -31,12 +33,11 @@ class Host:
         surroundings: Surroundings,
         handoff: Handoff | None = None,
         has_predecessor: Callable[[], bool] | None = None,
-        fail: Callable[[], None] | None = None,
     ) -> None:
         self.surroundings = surroundings
         self.handoff = handoff
         self._has_predecessor = has_predecessor
-        self._fail = fail
+        self._end: Callable[[], None] | None = None
         self._listener: Callable[[float], None] | None = None
 
     @property
@@ -49,10 +50,14 @@ class Host:
         while self.has_predecessor:
             await asyncio.sleep(_LOOK_SECONDS)
 
+    def when_failed(self, end: Callable[[], None]) -> None:
+        """Call ``end`` when the app can't do what it is for, after it has started: it ends this process gracefully."""
+        self._end = end
+
     def fail(self) -> None:
         """End this process: it can't do what it is for."""
-        if self._fail is not None:
-            self._fail()
+        if self._end is not None:
+            self._end()
 
     def when_draining(self, listener: Callable[[float], None]) -> None:
         """Call ``listener(timeout)`` as soon as the server begins to drain, with the seconds that it has."""

@@ -11,13 +11,13 @@ close     the reverse of open
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
 from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.surroundings import Role, Surroundings
 
-__all__ = ["Service"]
+__all__ = ["SecretKeeper", "Service"]
 
 
 def _nobody_waits(doing: str) -> None:
@@ -63,18 +63,37 @@ class Service(abc.ABC):
         return None
 
     def receive(self, report: object) -> None:
-        """What `prepare` answered, in each process that is going to `open`; and in the one that prepared, right after it,
-        so that the services that are prepared later may use what stands by then."""
+        """What `prepare` answered, in each process that is going to `open`; and in the one that prepared, right after
+        it, so that the services that are prepared later may use what stands by then."""
 
     async def open(self) -> None:
         """On the running event loop, after the fork."""
 
     async def start(self) -> None:
-        """After the user's lifespan has begun. In a reload, after the worker that this one replaces has begun to drain."""
+        """After the user's lifespan has begun; in a reload, after the worker that this one replaces began to drain."""
 
     async def drain(self, timeout: float) -> None:
         """Before the user's lifespan ends: stop taking work at once, let what runs finish for ``timeout`` seconds, hand
         the rest back."""
 
     async def close(self) -> None:
-        """After the user's lifespan has ended. Undoes `open`, also one that failed half-way."""
+        """After the user's lifespan has ended. Undoes `prepare` and `open` in this process, also where one of them
+        failed half-way, or was never called."""
+
+    async def settle(self) -> None:
+        """In tests: wait until nothing is left that would happen by itself without time going by."""
+
+
+@runtime_checkable
+class SecretKeeper(Protocol):
+    """What the runtime asks of the service of secrets, beside the steps."""
+
+    def require(self, names: Iterable[str]) -> None:
+        """Secrets that the configuration refers to: they count as declared. Called before `check`."""
+
+    def value(self, name: str) -> str:
+        """A secret, once `receive` has been called.
+
+        Raises:
+            LookupError: there is none.
+        """

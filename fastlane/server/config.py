@@ -6,14 +6,18 @@ import asyncio
 import importlib
 import ssl
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 
+from fastlane.resources.surroundings import Surroundings
 from fastlane.server.latencies import Latencies
 from fastlane.server.limits import Limits
 from fastlane.server.options import ServeOptions
 from fastlane.server.readiness import Readiness
+
+if TYPE_CHECKING:
+    from fastlane.runtime import Runtime
 
 __all__ = ["LaneConfig", "preload_websockets", "websocket_protocol"]
 
@@ -39,6 +43,8 @@ class LaneConfig(uvicorn.Config):
         log_format: of the access log; None leaves it to ``access_writer``, or to uvicorn's own logger.
         readiness: the checks of the application.
         latencies: what `MeasuredProtocol` fills, where ``metrics`` asks for it; None otherwise.
+        surroundings: what the app's resources are told of this process; None leaves the app on its own.
+        runtime: of the declared resources, checked; None where there are none.
         access_writer: called with each answer, as `fastlane.server.access_log.AccessLog.log_access` is.
     """
 
@@ -51,6 +57,7 @@ class LaneConfig(uvicorn.Config):
         log_format: Literal["text", "json"] | None = None,
         readiness: Readiness | None = None,
         metrics: bool = False,
+        surroundings: Surroundings | None = None,
         http: Any = None,
         ws: Any = None,
         log_config: Any = None,
@@ -63,6 +70,8 @@ class LaneConfig(uvicorn.Config):
         self.threads = threads
         self.log_format = log_format
         self.readiness = readiness or Readiness()
+        self.surroundings = surroundings
+        self.runtime: Runtime | None = None
         self.latencies = Latencies() if metrics else None
         if http is None:
             http = f"fastlane.server.{'measured:MeasuredProtocol' if metrics else 'protocol:LaneProtocol'}"
@@ -78,11 +87,23 @@ class LaneConfig(uvicorn.Config):
             **uvicorn_options,
         )
 
+    @property
+    def boots(self) -> bool:
+        """There are declared resources: a boot process has to prepare them."""
+        return self.runtime is not None
+
     @classmethod
-    def from_options(cls, app: Any, options: ServeOptions, readiness: Readiness | None = None) -> LaneConfig:
+    def from_options(
+        cls,
+        app: Any,
+        options: ServeOptions,
+        readiness: Readiness | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> LaneConfig:
         """The configuration of a worker that serves ``app`` with these options."""
         return cls(
             app,
+            surroundings=surroundings,
             limits=Limits(
                 request_line=options.limit_request_line,
                 head_size=options.limit_head,

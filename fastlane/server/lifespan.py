@@ -9,6 +9,8 @@ from typing import Any
 
 from uvicorn.lifespan.on import LifespanOn, LifespanReceiveMessage
 
+from fastlane.resources.host import HOST_EXTENSION, Host
+from fastlane.resources.surroundings import SCOPE_EXTENSION
 from fastlane.supervisor.failure import BootFailure
 
 __all__ = ["Lifespan"]
@@ -21,8 +23,9 @@ class Lifespan(LifespanOn):
     raises before it receives anything has none.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, host: Host | None = None) -> None:
         super().__init__(config)
+        self._host = host
         self.error: BaseException | None = None
         self._has_received = False
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +81,8 @@ class Lifespan(LifespanOn):
             "asgi": {"version": self.config.asgi_version, "spec_version": "2.0"},
             "state": self.state,
         }
+        if self._host is not None:
+            scope["extensions"] = {SCOPE_EXTENSION: self._host.surroundings, HOST_EXTENSION: self._host}
         try:
             await self.config.loaded_app(scope, self.receive, self.send)
         except BaseException as error:

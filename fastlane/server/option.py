@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Described", "Option", "one_of", "permissions", "positive", "switch", "text", "url_path", "whole", "workers"]
+__all__ = [
+    "Described",
+    "Option",
+    "names",
+    "one_of",
+    "permissions",
+    "positive",
+    "some_of",
+    "switch",
+    "text",
+    "url_path",
+    "whole",
+    "workers",
+]
 
 _FILELESS = frozenset({"config"})
 _PATH_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-._~")
@@ -58,6 +71,8 @@ class Option:
             return ""
         if isinstance(self.default, bool):
             return "on" if self.default else "off"
+        if isinstance(self.default, tuple | list):
+            return ",".join(self.default)
         if self.name == "uds_permissions":
             return f"{self.default:04o}"
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
@@ -129,6 +144,27 @@ def one_of(*choices: str) -> Callable[[object], str]:
         if isinstance(value, str) and value.lower() in choices:
             return value.lower()
         raise ValueError("one of " + ", ".join(choices))
+
+    return read
+
+
+def names(value: object) -> tuple[str, ...]:
+    """A list as TOML has it, or a text with commas."""
+    items = value.split(",") if isinstance(value, str) else value
+    if isinstance(items, list | tuple) and all(isinstance(item, str) and item.strip() for item in items) and items:
+        return tuple(dict.fromkeys(item.strip() for item in items))
+    raise ValueError("names, separated by commas")
+
+
+def some_of(*choices: str) -> Callable[[object], tuple[str, ...]]:
+    def read(value: object) -> tuple[str, ...]:
+        try:
+            chosen = {name.lower() for name in names(value)}
+        except ValueError:
+            chosen = {""}
+        if chosen <= set(choices):
+            return tuple(choice for choice in choices if choice in chosen)
+        raise ValueError("some of " + ", ".join(choices) + ", separated by commas")
 
     return read
 

@@ -13,6 +13,7 @@ import msgspec
 
 from fastlane.errors import ConfigurationError
 from fastlane.resources.quantities import octets, seconds
+from fastlane.resources.surroundings import ALL_ROLES, Role
 from fastlane.server import option as read
 from fastlane.server.option import Described, Option
 from fastlane.server.sources import check_keys, shown, sources
@@ -23,6 +24,7 @@ __all__ = ["OPTIONS", "ServeOptions"]
 
 _WHERE = "Where it listens"
 _PROCESSES = "Processes"
+_RESOURCES = "Declared resources"
 _TIMES = "Deadlines"
 _RECYCLING = "Recycling"
 _LIMITS = "Limits of a request"
@@ -82,6 +84,29 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     config: Annotated[
         str | None,
         Described(_PROCESSES, "FILE", read.text, "Configuration file; default: fastlane.toml, if there is one."),
+    ] = None
+
+    embedded: Annotated[
+        bool,
+        Described(
+            _RESOURCES,
+            "",
+            read.switch,
+            "What the configuration says nothing about is embedded: one machine, no cluster.",
+        ),
+    ] = False
+    run: Annotated[
+        tuple[Role, ...],
+        Described(
+            _RESOURCES,
+            "LIST",
+            read.some_of(*ALL_ROLES),
+            "What the workers do: http, subscriptions, cron. Without http nothing is listened on.",
+        ),
+    ] = ALL_ROLES
+    subscriptions: Annotated[
+        tuple[str, ...] | None,
+        Described(_RESOURCES, "LIST", read.names, "The only subscriptions that are consumed; default: all."),
     ] = None
 
     timeout: Annotated[
@@ -277,11 +302,16 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
                 "which includes it"
             )
 
-    def settings(self, app: str) -> Settings:
+    def settings(self, app: str, configuration: str | None = None, *, configures_resources: bool = False) -> Settings:
         """What `fastlane.supervisor.run` takes, to serve ``app`` (as `fastlane.discovery` reads it) with these options.
 
         ``auto`` workers are counted here. The options travel inside, for `fastlane.server.worker`.
+
+        Args:
+            configuration: the file that was read, if one was.
+            configures_resources: it has tables about resources, which are a mistake where none is declared.
         """
+        workers = usable_processors() if self.workers == "auto" else self.workers
         if self.uds is not None:
             address = Address(path=self.uds, permissions=self.uds_permissions)
         elif self.fd is not None:
@@ -291,11 +321,19 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         return Settings(
             load="fastlane.server.worker:load",
             run="fastlane.server.worker:run",
-            options={"app": app, "serve": msgspec.to_builtins(self)},
+            boot="fastlane.server.worker:boot",
+            options={
+                "app": app,
+                "serve": msgspec.to_builtins(self),
+                "configuration": configuration,
+                "configures_resources": configures_resources,
+                "workers": workers,
+            },
+            configuration=configuration,
             name=app,
             scheme="http" if self.certfile is None else "https",
-            workers=usable_processors() if self.workers == "auto" else self.workers,
-            addresses=(address,),
+            workers=workers,
+            addresses=(address,) if "http" in self.run else (),
             backlog=self.backlog,
             preload=self.preload,
             timeout=self.timeout,

@@ -21,6 +21,7 @@ from typing import Any
 import uvicorn
 from uvicorn.lifespan.off import LifespanOff
 
+from fastlane.resources.host import Host
 from fastlane.server.accept import Acceptor, Gate
 from fastlane.server.access_log import AccessLog
 from fastlane.server.config import LaneConfig
@@ -40,6 +41,8 @@ SILENT_SECONDS = 2.0
 """What `LaneServer.silent` is under a supervisor."""
 SIBLING_SECONDS = 1.0
 """How long the first worker of a server waits for its siblings before it accepts."""
+DRAIN_SECONDS = 30.0
+"""For subscriptions and cron jobs, where requests may take as long as they like."""
 CANCEL_SECONDS = 1.0
 """What cancelled tasks get to clean up."""
 _POLL_SECONDS = 0.02
@@ -54,12 +57,22 @@ class LaneServer(uvicorn.Server):
     Args:
         context: of a worker under our supervisor; without one the server stands alone, as in ``fastlane dev``.
         silent: how long a connection that says nothing may hold a server that stops; it may ask once more meanwhile.
+        host: tells the app's resources of this process. Default: made of ``config.surroundings``, if there are some.
     """
 
     config: LaneConfig
 
-    def __init__(self, config: LaneConfig, context: WorkerContext | None = None, silent: float = 0.0) -> None:
+    def __init__(
+        self,
+        config: LaneConfig,
+        context: WorkerContext | None = None,
+        silent: float = 0.0,
+        host: Host | None = None,
+    ) -> None:
         super().__init__(config)
+        if host is None and config.surroundings is not None:
+            host = Host(config.surroundings)
+        self._host = host
         self.servers = []
         self.listeners: list[Listener] = []
         self._context = context
@@ -81,7 +94,9 @@ class LaneServer(uvicorn.Server):
         if not config.loaded:
             config.load()
         self._loop = asyncio.get_running_loop()
-        self.lifespan = LifespanOff(config) if config.lifespan == "off" else Lifespan(config)
+        self.lifespan = LifespanOff(config) if config.lifespan == "off" else Lifespan(config, self._host)
+        if self._host is not None:
+            self._host.when_failed(self.stop)
         self._beat()
         try:
             await self.startup(sockets)
@@ -239,6 +254,8 @@ class LaneServer(uvicorn.Server):
         graceful = self.config.timeout_graceful_shutdown
         end = float("inf") if graceful is None else graceful
         self.config.readiness.is_stopping = not is_replaced
+        if self._host is not None:  # before the state changes: who waits for that takes over what this one consumed
+            self._host.draining(DRAIN_SECONDS if graceful is None else float(graceful))
         if context is not None:
             context.draining()
             if not is_replaced and context.settings.drain_delay:

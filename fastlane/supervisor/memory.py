@@ -1,4 +1,4 @@
-"""Bytes that a process leaves to those that it forks: in memory alone, never on a disk, a command line or in variables."""
+"""Bytes that a process leaves to those that it forks: in memory alone, never on a disk or a command line."""
 
 from __future__ import annotations
 

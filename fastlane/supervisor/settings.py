@@ -35,8 +35,8 @@ class Settings:
         load: ``module:function``; called once in the template with ``options``, returns the loaded application.
         run: ``module:function``; called in each worker with what ``load`` returned and a `WorkerContext`.
         boot: ``module:function``; called once per generation, in a child of the template before any worker is forked,
-            with what ``load`` returned and a `BootContext`. The bytes that it returns are ``WorkerContext.report``. None:
-            there is nothing to boot, and neither is there where what ``load`` returned has a false attribute ``boots``.
+            with what ``load`` returned and a `BootContext`. The bytes that it returns are ``WorkerContext.report``.
+            None: there is nothing to boot; nor is there where what ``load`` returned has a false attribute ``boots``.
         options: passed on to ``load``, ``boot`` and ``run``; the supervisor never looks inside.
         configuration: the file that the options came from, for the first line of the log.
         name: what the log lines and the process titles call the application.

@@ -92,6 +92,12 @@ class AsyncTestClient:
                 self.app.validate_responses(self._validated_before)
                 self._validated_before = None
 
+    async def settle(self) -> None:
+        """Wait until every message that can be handled has been, and nothing happens any more by itself."""
+        await self._prepare()
+        if isinstance(self.app, App):
+            await self.app.settle()
+
     @contextmanager
     def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> Iterator[None]:
         """Call ``replacement`` wherever ``dependency`` would be, until the block ends. Works around requests, in any

@@ -91,6 +91,10 @@ class TestClient:
             closer, self._closer, self._portal = self._closer, None, None
             closer()
 
+    def settle(self) -> None:
+        """Wait until every message that can be handled has been, and nothing happens any more by itself."""
+        self._running().call(self._client.settle())
+
     def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> AbstractContextManager[None]:
         """Call ``replacement`` wherever ``dependency`` would be, until the block ends."""
         return self._client.override(dependency, replacement)

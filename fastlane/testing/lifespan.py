@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from fastlane.lifespan import are_declared
 from fastlane.middleware.failures import unhandled_errors
 
 if TYPE_CHECKING:
@@ -62,11 +63,13 @@ class LifespanTask:
             return {"type": kind}
 
         try:
-            await self._app(
-                {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state},
-                receive,
-                self._replies.put,
-            )
+            scope = {
+                "type": "lifespan",
+                "asgi": {"version": "3.0", "spec_version": "2.0"},
+                "state": self.state,
+                "extensions": surroundings(),
+            }
+            await self._app(scope, receive, self._replies.put)
         finally:
             await self._replies.put({"type": "end"})
 
@@ -79,3 +82,12 @@ class LifespanTask:
         if self._errors:
             raise self._errors[0]
         raise RuntimeError(f"the application answered {reply['type']!r}: {reply.get('message', '')}")
+
+
+def surroundings() -> dict[str, Any]:
+    """What tells the app that this is a test: every declared resource is bound inside the process."""
+    if not are_declared():
+        return {}
+    from fastlane.resources.surroundings import SCOPE_EXTENSION, Surroundings
+
+    return {SCOPE_EXTENSION: Surroundings(mode="test", embedded=True)}

@@ -23,12 +23,17 @@ def complaint(flag: str | None = None, **environment: str) -> str:
 
 
 def test_no_file_at_all_is_an_empty_configuration() -> None:
-    assert read_configuration(None, {}) == ("fastlane.toml", False, {})
+    assert read_configuration(None, {}) == ("fastlane.toml", False, {}, False)
 
 
 def test_fastlane_toml_of_the_working_directory_is_read(directory: Path) -> None:
     (directory / "fastlane.toml").write_text("[serve]\nworkers = 2\n")
-    assert read_configuration(None, {}) == ("fastlane.toml", True, {"workers": 2})
+    assert read_configuration(None, {}) == ("fastlane.toml", True, {"workers": 2}, False)
+
+
+def test_tables_about_resources_are_somebody_elses_to_read(directory: Path) -> None:
+    (directory / "fastlane.toml").write_text('[pubsub]\nprovider = "local"\n')
+    assert read_configuration(None, {}) == ("fastlane.toml", True, {}, True)
 
 
 def test_a_flag_beats_the_variable_which_beats_the_default(directory: Path) -> None:
@@ -60,7 +65,8 @@ def test_an_unknown_table_is_told_with_the_one_that_was_meant(directory: Path) -
     (directory / "fastlane.toml").write_text("[sevre]\nworkers = 2\n")
     assert complaint() == "fastlane.toml: sevre: there is no such table. Did you mean [serve]?"
     (directory / "fastlane.toml").write_text("workers = 2\n")
-    assert complaint() == "fastlane.toml: workers: there is no such table. Expected [serve]."
+    expected = "Expected [serve], [providers], [pubsub], [sql], [cron], [secrets]."
+    assert complaint() == f"fastlane.toml: workers: there is no such table. {expected}"
 
 
 def test_a_value_where_a_table_belongs_is_refused(directory: Path) -> None:

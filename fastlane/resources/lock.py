@@ -1,0 +1,81 @@
+"""A lock of all processes of a project on this machine. The kernel frees it when its holder dies."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from fastlane.errors import FastlaneError
+from fastlane.resources.state import state_directory
+
+__all__ = ["LockTimeout", "MachineLock"]
+
+_LOOK_SECONDS = 0.05
+
+
+class LockTimeout(FastlaneError):
+    """Another process holds a lock for longer than this one may wait."""
+
+
+class MachineLock:
+    """A file lock in the state directory, or in the system's directory for temporary files where that can't be made.
+
+    Args:
+        name: what is locked.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._fd = -1
+
+    @property
+    def is_held(self) -> bool:
+        return self._fd >= 0
+
+    def try_acquire(self) -> bool:
+        """Whether it is this process's now, without waiting."""
+        fd = os.open(_path(self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._fd = fd
+        return True
+
+    async def acquire(self, timeout: float) -> None:
+        """Wait for it.
+
+        Raises:
+            LockTimeout: for ``timeout`` seconds another process had it.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while not self.try_acquire():
+            if loop.time() >= end:
+                raise LockTimeout(
+                    f"another process of this project holds the lock {_path(self.name)} for more than {timeout:g} s\n"
+                    "    mend: it prepares what stands behind the resources; see what it waits for, or end it"
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def release(self) -> None:
+        """Give it back. Does nothing where it is not held."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _path(name: str) -> Path:
+    try:
+        directory = state_directory()
+        if os.access(directory, os.W_OK):
+            return directory / f"{name}.lock"
+    except OSError:
+        pass
+    project = hashlib.sha256(os.getcwd().encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"fastlane-{os.getuid()}-{project}-{name}.lock"
