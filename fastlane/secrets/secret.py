@@ -15,7 +15,7 @@ __all__ = ["NoValue", "Secret"]
 Callback = TypeVar("Callback", bound=Callable[[], Any])
 
 
-class NoValue(NotBound):
+class NoValue(NotBound, LookupError):
     """A secret was asked for that has no value here. The text says how to give it one.
 
     Attributes:
@@ -39,8 +39,8 @@ class Secret(Resource[None]):
     """A value that is configured beside the code, and never shown.
 
     Declaring reads nothing: the value is resolved when the app boots, where ``[secrets]`` says, and all that are
-    missing are told at once. The object shows its name alone, whoever prints, formats or logs it; it is not pickled, and JSON
-    refuses it. The value is kept out of what the framework writes and of every ``logging`` handler.
+    missing are told at once. The object shows its name alone, whoever prints, formats or logs it; it is not pickled,
+    and JSON refuses it. The value is kept out of what the framework writes and of every ``logging`` handler.
 
     Args:
         name: as an environment variable: upper-case letters, digits and ``_``.

@@ -8,7 +8,7 @@ import inspect
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from fastlane.errors import ConfigurationError
@@ -38,7 +38,6 @@ class SecretsService(Service):
     Args:
         configuration: of which it needs ``secrets`` alone: the rest is resolved with what this finds.
         surroundings: of this process.
-        referenced: names that the configuration refers to (``{ secret = "X" }``): they count as declared.
         environment: where variables are; default: this process's.
 
     In ``test`` nothing has to be there: `Secret.get` says what to do.
@@ -51,12 +50,12 @@ class SecretsService(Service):
         configuration: ResourceConfiguration,
         surroundings: Surroundings,
         *,
-        referenced: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(configuration, surroundings)
         self.source: Source = make_source(configuration.secrets, surroundings, environment)
-        self._referenced = frozenset(referenced)
+        self._referenced: frozenset[str] = frozenset()
+        self._read_at = 0.0
         self._layer: Layer | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -68,7 +67,13 @@ class SecretsService(Service):
             ConfigurationError: ``[secrets]`` is wrong.
         """
         configuration = ResourceConfiguration(secrets=secrets_options(loaded))
-        return cls(configuration, surroundings, referenced=referenced_secrets(loaded), environment=loaded.environment)
+        service = cls(configuration, surroundings, environment=loaded.environment)
+        service.require(referenced_secrets(loaded))
+        return service
+
+    def require(self, names: Iterable[str]) -> None:
+        """Names that the configuration refers to (``{ secret = "X" }``): they count as declared."""
+        self._referenced = frozenset(names)
 
     @property
     def names(self) -> list[str]:
@@ -123,6 +128,7 @@ class SecretsService(Service):
         reading = await self._read_patiently()
         if reading.missing and self.surroundings.mode != "test":
             raise ConfigurationError(self.explain(reading.missing))
+        self._read_at = time.time()
         self._put(reading.values)
         assert self._layer is not None
         for name in self._layer.unhidable:
@@ -132,13 +138,14 @@ class SecretsService(Service):
                 name,
                 SHORTEST,
             )
-        return {"values": reading.values}
+        return {"values": reading.values, "at": self._read_at}
 
     def receive(self, report: object) -> None:
         """The values of the boot process. They are in force from here on, before anything is opened."""
-        assert isinstance(report, dict)
-        if self._layer is None or self._layer.current != report["values"]:
-            self._put(report["values"])
+        if isinstance(report, dict):
+            self._read_at = report["at"]
+            if self._layer is None or self._layer.current != report["values"]:
+                self._put(report["values"])
 
     async def open(self) -> None:
         if self.surroundings.mode != "test" and self._layer is not None:
@@ -212,8 +219,11 @@ class SecretsService(Service):
         assert self._layer is not None
         names = sorted(self._layer.current)
         seen = self.source.fingerprint(names)
+        # A worker that is started anew has what the boot process read, which may be old by now.
+        wait = interval - min(max(time.time() - self._read_at, 0.0), interval)
         while True:
-            end = time.monotonic() + interval * random.uniform(1 - _JITTER, 1 + _JITTER)
+            end = time.monotonic() + wait * random.uniform(1 - _JITTER, 1 + _JITTER)
+            wait = interval
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(left if seen is None else min(left, WATCH_SECONDS))
                 if seen is not None and self.source.fingerprint(names) != seen:

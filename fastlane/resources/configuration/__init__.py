@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastlane.resources.configuration.cron import CronOptions
 from fastlane.resources.configuration.document import ResourceConfiguration
+from fastlane.resources.configuration.hiding import hide_values, shown_dsn
 from fastlane.resources.configuration.providers import (
     AwsOptions,
     GcpOptions,
@@ -36,8 +37,10 @@ __all__ = [
     "SqlOptions",
     "SubscriptionOptions",
     "TopicOptions",
+    "hide_values",
     "load",
     "referenced_secrets",
     "resolve",
     "secrets_options",
+    "shown_dsn",
 ]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 from fastlane.errors import ConfigurationError
 from fastlane.resources.configuration.conversion import Conversion, did_you_mean, dotted
 from fastlane.resources.configuration.document import ResourceConfiguration
+from fastlane.resources.configuration.hiding import hide_values
 from fastlane.resources.configuration.references import References
 from fastlane.resources.configuration.secrets import SecretsOptions
 from fastlane.resources.surroundings import Surroundings
@@ -75,7 +76,7 @@ def load(surroundings: Surroundings, environment: Mapping[str, str] | None = Non
 
 
 def resolve(loaded: Loaded, secrets: Callable[[str], str] | None = None) -> ResourceConfiguration:
-    """The configuration with every reference resolved.
+    """The configuration with every reference resolved. Its passwords and keys are hidden from logs from then on.
 
     Args:
         loaded: see `load`.
@@ -103,7 +104,9 @@ def resolve(loaded: Loaded, secrets: Callable[[str], str] | None = None) -> Reso
             values[key] = conversion.convert(known[key], value, (key,))
     _check_names(values, conversion)
     _complain(loaded, conversion)
-    return ResourceConfiguration(**values, secrets=options)
+    configuration = ResourceConfiguration(**values, secrets=options)
+    hide_values(configuration)
+    return configuration
 
 
 def secrets_options(loaded: Loaded) -> SecretsOptions:
