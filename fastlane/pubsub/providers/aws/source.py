@@ -102,7 +102,7 @@ class AwsSource(Source):
             for message in messages:
                 delivery, rest = self._delivery(message, now)
                 if rest > 0:
-                    early.append((delivery.lease.handle, min(math.ceil(rest), LONGEST)))
+                    early.append((delivery.lease.handle, delivery.lease.seconds(rest, now + 1)))
                 else:
                     due.append(delivery)
             if early:
