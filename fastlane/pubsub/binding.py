@@ -159,7 +159,7 @@ class TopicBinding:
             raise ValueError(f"topic {topic.name!r}: delay={delay!r}, and its provider {self.provider!r} has {limit}")
         if wanted and topic.ordered and not self._capabilities.ordered_delay:
             raise ValueError(
-                f"topic {topic.name!r}: delay={delay!r}, and its provider {self.provider!r} can't delay where order is kept"
+                f"topic {topic.name!r}: delay={delay!r}, but provider {self.provider!r} can't delay where order is kept"
             )
         return wanted
 

@@ -11,13 +11,12 @@ from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.binding import Spy, TopicBinding
 from fastlane.pubsub.envelope import DeadLetter
 from fastlane.pubsub.filters import FilterSpecification
-from fastlane.pubsub.handlers import handler_mistake
 from fastlane.pubsub.message import Message
 from fastlane.pubsub.retry import Retry
 from fastlane.pubsub.schema import Schema, UnresolvedSchema
 from fastlane.pubsub.subscribing import BatchSubscribing, Subscribing, SubscriptionOptions
 from fastlane.pubsub.subscription import Subscription
-from fastlane.resources.declaration import Kind, NotBound, Place, Resource
+from fastlane.resources.declaration import Kind, NotBound, Place, Resource, check_name
 from fastlane.resources.quantities import Duration
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class Topic(Resource[TopicBinding], Generic[T]):
         order_by: str | None = None,
     ) -> None:
         place = Place.of_caller()
-        super().__init__(name, place)
+        check_name(Topic, name, place)
         if delivery not in get_args(Delivery):
             raise CompileError(
                 f"topic {name!r}: delivery={delivery!r}",
@@ -89,9 +88,10 @@ class Topic(Resource[TopicBinding], Generic[T]):
         self.subscriptions: dict[str, Subscription[T]] = {}
         self._schema: Schema[T] | None = None
         try:
-            self.schema  # noqa: B018 - a declaration that can't work fails where it stands
+            self._schema = Schema(name, type, order_by, place)
         except UnresolvedSchema:
             pass  # a field may name a class that is defined below; the boot asks again
+        super().__init__(name, place)  # last: what failed is not declared
 
     @property
     def ordered(self) -> bool:
@@ -183,7 +183,7 @@ class Topic(Resource[TopicBinding], Generic[T]):
             timeout: after which a handler is cancelled, and has failed. Default: 10 minutes.
             max_concurrency: handlers at the same time on one machine, split over its workers.
             retry: of what failed. Default: `Retry()`.
-            filter: which messages are wanted, by their attributes: ``{"country": "se"}``, or ``["se", "no"]`` for either.
+            filter: which messages are wanted, by attributes: ``{"country": "se"}``, or ``["se", "no"]`` for either.
             batch: take lists.
             once: a database that remembers which messages were handled, so that a second delivery is acknowledged and
                 not handled.
@@ -206,10 +206,11 @@ class Topic(Resource[TopicBinding], Generic[T]):
         """
         other = self.subscriptions.get(subscription.name)
         if other is not None and other.place != subscription.place:
-            raise handler_mistake(
-                subscription.handler,
+            raise CompileError(
                 f"topic {self.name!r} has a subscription {subscription.name!r} already, at {other.place}",
-                "rename one of them: each subscription gets every message",
+                mend="rename one of them: each subscription gets every message",
+                file=subscription.place.file,
+                line=subscription.place.line,
             )
         self.subscriptions[subscription.name] = subscription
 
