@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from fastlane.errors import ConfigurationError
 from fastlane.resources.configuration import ResourceConfiguration
@@ -25,7 +25,7 @@ from fastlane.resources.surroundings import Surroundings
 __all__ = ["SERVICES", "Runtime"]
 
 SERVICES: dict[Kind, str] = {
-    "secret": "fastlane.secrets:SecretsService",
+    "secret": "fastlane.secrets.service:SecretsService",
     "database": "fastlane.sql.service:SqlService",
     "topic": "fastlane.pubsub.service:PubSubService",
     "cron job": "fastlane.cron.service:CronService",
@@ -53,6 +53,7 @@ class Runtime:
         self._loaded: Loaded | None = None
         self._configuration = ResourceConfiguration()
         self._referenced: frozenset[str] = frozenset()
+        self._keeper: Service | None = None
         self._begun: list[Service] = []
         self._started: list[Service] = []
 
@@ -65,28 +66,27 @@ class Runtime:
             ConfigurationError: with every mistake.
         """
         loaded = self._loaded = load(self.surroundings)
+        self._keeper = None
         self._referenced = referenced_secrets(loaded)
         self._make_services(resolve(loaded))
         mistakes = self._undeclared()
         for service in self.services:
             found = _mistakes(service)
             # What stands in the place of a secret that nobody has yet is looked at again when it is known.
-            if not self._referenced or isinstance(service, SecretKeeper):
+            if not self._referenced or service is self._keeper:
                 mistakes += found
         _complain(mistakes)
 
     def _make_services(self, configuration: ResourceConfiguration) -> None:
-        kinds = declared_kinds()
-        if self._referenced:
-            kinds.add("secret")
+        """Make them; the one that knows the secrets stays when the others are made anew because of the secrets."""
         self._configuration = configuration
-        kept = [service for service in self.services if isinstance(service, SecretKeeper)]
-        made = [_service(kind)(configuration, self.surroundings) for kind in SERVICES if kind in kinds]
-        # The one that knows the secrets stays when the others are made anew, because of the secrets.
-        self.services = kept + [service for service in made if not (kept and isinstance(service, SecretKeeper))]
-        for service in self.services:
-            if isinstance(service, SecretKeeper):
-                service.require(self._referenced)
+        kinds = declared_kinds()
+        if self._keeper is None and ("secret" in kinds or self._referenced):
+            self._keeper = _service("secret")(configuration, self.surroundings)
+            cast(SecretKeeper, self._keeper).require(self._referenced)
+        others = [kind for kind in SERVICES if kind in kinds and kind != "secret"]
+        self.services = [] if self._keeper is None else [self._keeper]
+        self.services += [_service(kind)(configuration, self.surroundings) for kind in others]
 
     def _undeclared(self) -> list[str]:
         """Tables for what is declared nowhere, of kinds that have no service to say so."""
@@ -116,12 +116,13 @@ class Runtime:
         loaded = self._loaded
         assert loaded is not None, "check comes first"
         reports: dict[str, Any] = {}
-        for keeper in [service for service in self.services if isinstance(service, SecretKeeper)]:
+        keeper = self._keeper
+        if keeper is not None:
             await self._prepare(keeper, reports, extend)
-            if self._referenced:
-                self._make_services(resolve(loaded, keeper.value))
-                _complain([mistake for other in self.services if other is not keeper for mistake in _mistakes(other)])
-        for service in [service for service in self.services if not isinstance(service, SecretKeeper)]:
+        if keeper is not None and self._referenced:
+            self._make_services(resolve(loaded, cast(SecretKeeper, keeper).value))
+            _complain([mistake for service in self.services if service is not keeper for mistake in _mistakes(service)])
+        for service in [service for service in self.services if service is not keeper]:
             await self._prepare(service, reports, extend)
         return Handoff(
             file=loaded.path,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol
 
 from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.surroundings import Role, Surroundings
@@ -84,16 +84,15 @@ class Service(abc.ABC):
         """In tests: wait until nothing is left that would happen by itself without time going by."""
 
 
-@runtime_checkable
 class SecretKeeper(Protocol):
     """What the runtime asks of the service of secrets, beside the steps."""
 
     def require(self, names: Iterable[str]) -> None:
-        """Secrets that the configuration refers to: they count as declared. Called before `check`."""
+        """Secrets that the configuration refers to: they count as declared. Called before `Service.check`."""
 
     def value(self, name: str) -> str:
-        """A secret, once `receive` has been called.
+        """A secret, once `Service.receive` has been called.
 
         Raises:
-            LookupError: there is none.
+            LookupError, RuntimeError: there is none.
         """
