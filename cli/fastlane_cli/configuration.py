@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fastlane.errors import ConfigurationError
+from fastlane.resources.configuration import load
+from fastlane.resources.surroundings import Surroundings
 
 __all__ = ["Configuration", "read_configuration"]
 
-DEFAULT = "fastlane.toml"
 TABLES = ("serve", "providers", "pubsub", "sql", "cron", "secrets")
 """The tables that a file may hold. Nothing else is in it: what nobody reads is a mistake of its writer. All but one
 are about resources, and are read by `fastlane.resources.configuration`."""
@@ -41,13 +42,8 @@ def read_configuration(flag: str | None, environment: Mapping[str, str] = os.env
     Raises:
         ConfigurationError: it was asked for and is not there, can't be read, is no TOML, or has an unknown table.
     """
-    source = "--config" if flag else "FASTLANE_CONFIG"
-    name = flag or environment.get("FASTLANE_CONFIG") or ""
-    if not name:
-        if not os.path.isfile(DEFAULT):
-            return Configuration(DEFAULT, False, {})
-        name = DEFAULT
-    document = _read(name, source)
+    loaded = load(Surroundings(mode="serve", config=flag), environment)
+    name, document = loaded.name, loaded.document
     for key, value in document.items():
         if key not in TABLES:
             near = difflib.get_close_matches(key, TABLES, n=1)
@@ -55,18 +51,6 @@ def read_configuration(flag: str | None, environment: Mapping[str, str] = os.env
             raise ConfigurationError(f"{name}: {key}: there is no such table. {hint}")
         if not isinstance(value, dict):
             raise ConfigurationError(f"{name}: {key}: expected a table, [{key}], got {value!r}")
-    return Configuration(name, True, document.get("serve", {}), bool(document.keys() - {"serve"}))
-
-
-def _read(name: str, source: str) -> dict[str, dict[str, object]]:
-    import tomllib  # 20 ms, and most starts have no file
-
-    try:
-        with open(name, "rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigurationError(f"{source}: there is no file {name!r}") from None
-    except OSError as error:
-        raise ConfigurationError(f"{source}: {name} can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name}: this is no TOML: {error}") from None
+    serve = document.get("serve", {})
+    assert isinstance(serve, dict)
+    return Configuration(name, loaded.path is not None, serve, bool(document.keys() - {"serve"}))

@@ -15,6 +15,7 @@ import click
 
 from fastlane.discovery import DiscoveryError
 from fastlane.errors import ConfigurationError
+from fastlane.redaction import redacted
 
 __all__ = ["main"]
 
@@ -24,7 +25,8 @@ VERBS = {
     "routes": "List the routes of an application.",
     "check": "Compile an application and report every error at once.",
     "status": "Show the workers of a running server.",
-    "config": "Show the options of serve, and where each one comes from.",
+    "config": "Show the options of serve; check, exemplify and describe the configuration file.",
+    "secrets": "List the secrets of an application, or look whether all are there.",
 }
 """Each is a module of this package, imported when it is asked for, whose ``command`` does the work."""
 
@@ -87,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         group.main(args=arguments, prog_name="fastlane")
     except ConfigurationError as error:
-        click.echo(f"fastlane: {error}", err=True)
+        click.echo(f"fastlane: {redacted(str(error))}", err=True)
         sys.exit(2)
     except DiscoveryError as error:
-        click.echo(f"fastlane: {error}", err=True)
+        click.echo(f"fastlane: {redacted(str(error))}", err=True)
         sys.exit(error.exit_code)
