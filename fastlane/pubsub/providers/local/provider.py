@@ -1,0 +1,150 @@
+"""The embedded broker in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import ClassVar
+
+from fastlane.pubsub.capabilities import Capabilities
+from fastlane.pubsub.provider import BoundSubscription, BrokerUnavailable, Provider
+from fastlane.pubsub.providers.local.administrator import LocalAdministrator
+from fastlane.pubsub.providers.local.database import Database
+from fastlane.pubsub.providers.local.doorbell import Ringer, bell_directory
+from fastlane.pubsub.providers.local.housekeeping import Housekeeper
+from fastlane.pubsub.providers.local.publisher import LocalPublisher
+from fastlane.pubsub.providers.local.source import LocalSource
+from fastlane.pubsub.providers.local.store import StoreOptions
+from fastlane.resources.configuration import LocalOptions
+from fastlane.resources.state import state_directory
+
+__all__ = ["LocalProvider"]
+
+FILE = "pubsub.db"
+HOUSEKEEPER_PATIENCE = 5.0
+
+
+class _Shared:
+    """A database with its ringer, shared by all that one event loop has open."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self.bells: Path | None = None
+        self._options = options
+        self._ringer: Ringer | None = None
+        self.users = 0
+        self.database = Database(options, self._ring)
+
+    def find_bells(self) -> Path | None:
+        if self.bells is None:
+            Path(self._options.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.bells = bell_directory(self._options.path)
+        return self.bells
+
+    def _ring(self, subscriptions: set[int]) -> None:
+        if self._ringer is None:
+            bells = self.find_bells()
+            if bells is None:
+                return
+            self._ringer = Ringer(bells)
+        self._ringer.ring(subscriptions)
+
+    async def close(self) -> None:
+        await self.database.close()
+        if self._ringer is not None:
+            self._ringer.close()
+
+
+class LocalProvider(Provider):
+    """SQLite in WAL mode: one file, all processes of the machine, nothing to install.
+
+    Each event loop that publishes or consumes has one connection, in a thread of its own; one more thread of each
+    process keeps house where the process leads.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        ordering=True,
+        blocks_key=True,
+        exactly_once=True,
+        exact_attempts=True,
+        ordered_delay=True,
+        batch_size=500,
+        loses='never; with durability = "normal" the last messages before a loss of power',
+    )
+
+    def __init__(self, name: str, options: LocalOptions) -> None:
+        super().__init__(name, options)
+        self._durability = options.durability
+        self._path = options.path
+        self._max_bytes = int(options.max_bytes)
+        self._retention = float(options.retention)
+        self._guard = threading.Lock()
+        self._shared: dict[asyncio.AbstractEventLoop, _Shared] = {}
+        self._housekeeper: Housekeeper | None = None
+
+    async def open_publisher(self) -> LocalPublisher:
+        shared = self._acquire()
+        return LocalPublisher(shared.database, self._releaser(shared))
+
+    async def open_source(self, subscription: BoundSubscription) -> LocalSource:
+        shared = self._acquire()
+        source = LocalSource(shared.database, subscription, shared.find_bells(), self._releaser(shared))
+        try:
+            with contextlib.suppress(BrokerUnavailable):
+                await source.register()
+        except BaseException:
+            await source.close()
+            raise
+        return source
+
+    async def open_administrator(self) -> LocalAdministrator:
+        options = self._store_options()
+        own = _Shared(options)
+        return LocalAdministrator(options.path, own.database, own.close)
+
+    def _store_options(self) -> StoreOptions:
+        path = os.path.abspath(self._path) if self._path is not None else os.fspath(state_directory() / FILE)
+        return StoreOptions(
+            path=path, full=self._durability == "full", max_bytes=self._max_bytes, retention=self._retention
+        )
+
+    def _acquire(self) -> _Shared:
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            shared = self._shared.get(loop)
+            if shared is None:
+                options = self._store_options()
+                shared = self._shared[loop] = _Shared(options)
+                if self._housekeeper is None:
+                    self._housekeeper = Housekeeper(options)
+            shared.users += 1
+            return shared
+
+    def _releaser(self, shared: _Shared) -> Callable[[], Awaitable[None]]:
+        released = False
+
+        async def release() -> None:
+            nonlocal released
+            if not released:
+                released = True
+                await self._release(shared)
+
+        return release
+
+    async def _release(self, shared: _Shared) -> None:
+        housekeeper = None
+        with self._guard:
+            shared.users -= 1
+            if shared.users:
+                return
+            del self._shared[asyncio.get_running_loop()]
+            if not self._shared:
+                housekeeper, self._housekeeper = self._housekeeper, None
+        if housekeeper is not None:
+            housekeeper.stop()
+        await shared.close()
+        if housekeeper is not None:
+            await asyncio.to_thread(housekeeper.join, HOUSEKEEPER_PATIENCE)

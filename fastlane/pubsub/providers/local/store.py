@@ -1,0 +1,180 @@
+"""The file, open: one connection, used by the one thread that opened it."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from fastlane.pubsub.provider import BrokerUnavailable
+from fastlane.pubsub.providers.local.clock import MachineClock, boot_identity
+from fastlane.pubsub.providers.local.faults import is_busy, translated
+from fastlane.pubsub.providers.local.filesystem import refuse_network_filesystem
+from fastlane.pubsub.providers.local.schema import create_or_check, refuse_old_sqlite
+
+__all__ = ["Store", "StoreOptions"]
+
+R = TypeVar("R")
+
+BUSY_PATIENCE = 5.0
+LOOK_EVERY = 1.0
+
+
+class StoreOptions(Struct, frozen=True, kw_only=True):
+    """What every process says of the same file.
+
+    Attributes:
+        path: absolute.
+        full: a confirmed publish survives a loss of power.
+        max_bytes: of the file.
+        retention: seconds.
+    """
+
+    path: str
+    full: bool
+    max_bytes: int
+    retention: float
+
+
+class Store:
+    """Opens the file, or makes it.
+
+    SQLite's own waiting for a lock is not used: it sleeps up to 100 ms, and wakes to find that others were faster. Here
+    the wait is a fraction of a millisecond at a time, for `BUSY_PATIENCE` seconds.
+
+    Attributes:
+        options: as given.
+        clock: of leases and delays.
+        touched: numbers of the subscriptions for which this transaction has made something ready.
+
+    Raises:
+        ConfigurationError: on a network, SQLite too old, a file that is newer, foreign or damaged.
+        BrokerUnavailable: it can't be opened now.
+    """
+
+    def __init__(self, options: StoreOptions) -> None:
+        self.options = options
+        self.touched: set[int] = set()
+        refuse_old_sqlite()
+        self._path = path = options.path
+        try:
+            self._make(Path(path))
+            self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256)
+        except OSError as error:
+            raise BrokerUnavailable(f"{path}: can't be made: {error}") from error
+        except sqlite3.Error as error:
+            raise translated(error, path) from error
+        try:
+            self._prepare()
+            self._file = os.stat(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise translated(error, path) from error
+        except BaseException:
+            self._connection.close()
+            raise
+        self._looked = time.monotonic()
+
+    @staticmethod
+    def _make(path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_network_filesystem(path.parent)
+        try:
+            # Messages are nobody else's business. Only a new file may be opened here: closing an old one would drop
+            # the locks that SQLite holds in this process.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass
+
+    def _prepare(self) -> None:
+        self.patiently(lambda: self._connection.execute("PRAGMA journal_mode = WAL").fetchone())
+        # Checkpoints are the leader's alone (housekeeping.py says why).
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self._connection.execute("PRAGMA fullfsync = 1")  # macOS: fsync alone leaves it in the drive's cache
+        self._connection.execute("PRAGMA temp_store = MEMORY")
+        self._connection.execute("PRAGMA cache_size = -16384")
+        self._full: bool | None = None
+        with self.transaction(durable=True):
+            create_or_check(self._connection, self._path)
+            self.clock = MachineClock.load(self._connection, boot_identity())
+
+    def now(self) -> int:
+        """Milliseconds of the machine's clock."""
+        return self.clock.now()
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
+        """Run it; answers how many rows it changed."""
+        return self._connection.execute(sql, parameters).rowcount
+
+    def insert(self, sql: str, parameters: list[Any] | tuple[Any, ...]) -> int:
+        """Run an INSERT; answers the rowid of its last row."""
+        return self._connection.execute(sql, parameters).lastrowid or 0
+
+    def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
+        """The first column of the first row; None where there is none."""
+        # PERF: every row that sqlite3 fetches gives the interpreter lock away and waits for it, up to 5 ms beside a
+        # handler that computes. So what is long is gathered in SQL, as one JSON text: one row.
+        row = self._connection.execute(sql, parameters).fetchone()
+        return None if row is None else row[0]
+
+    def checkpoint(self) -> tuple[int, int, int]:
+        """Whether it was busy, how many pages the WAL has, and how many of them are copied into the file now."""
+        row: tuple[int, int, int] = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return row
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        """One that may write: all or nothing. ``durable`` waits for the disk where the options say so.
+
+        Raises:
+            sqlite3.Error: as it is; `translated` makes it the provider's.
+        """
+        full = durable and self.options.full
+        if full is not self._full:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._full = full
+        self.touched = set()
+        self.patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def patiently(self, call: Callable[[], R]) -> R:
+        """Call it again while others keep the file locked, for `BUSY_PATIENCE` seconds."""
+        deadline = time.monotonic() + BUSY_PATIENCE
+        while True:
+            try:
+                return call()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.000_05, 0.001))
+
+    def look(self) -> None:
+        """Raise BrokerUnavailable where the file was deleted or replaced: what is written now is seen by nobody."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return
+        try:
+            stands = os.path.samestat(os.stat(self._path), self._file)
+        except OSError:
+            stands = False
+        if not stands:
+            raise BrokerUnavailable(
+                f"{self._path}: was deleted or replaced while it was open\n    mend: restart the processes that use it"
+            )
+        self._looked = now
+
+    def close(self) -> None:
+        self._connection.close()
