@@ -1,10 +1,10 @@
 """A TCP relay between a client and a server, which can fail in the ways that networks do.
 
-    client ──► relay ──► server
-               pass      bytes go through, after `delay` seconds
-               hold      a black hole: connections stay and are accepted, nothing goes through in either direction
-               refuse    new connections are reset at once
-               reset()   all connections that there are end with RST; ``after=n``: once n more bytes came from the client
+client ──► relay ──► server
+           pass      bytes go through, after `delay` seconds
+           hold      a black hole: connections stay and are accepted, nothing goes through in either direction
+           refuse    new connections are reset at once
+           reset()   all connections that there are end with RST; ``after=n``: once n more bytes came from the client
 """
 
 from __future__ import annotations

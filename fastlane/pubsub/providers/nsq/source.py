@@ -1,0 +1,353 @@
+"""Receiving the messages of one channel, from every nsqd that has the topic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from ansq.tcp.types import NSQCommands
+
+from fastlane.pubsub.envelope import DeadLetter, Delivery
+from fastlane.pubsub.provider import BoundSubscription, BrokerForbidden, BrokerUnavailable, Source
+from fastlane.pubsub.providers.nsq.connection import Address, Arrival, Security
+from fastlane.pubsub.providers.nsq.discovery import Directory
+from fastlane.pubsub.providers.nsq.envelope import open_message, open_raw, seal_letter
+from fastlane.pubsub.providers.nsq.feed import Feed, requeue
+from fastlane.pubsub.providers.nsq.http import Http
+from fastlane.pubsub.providers.nsq.pool import Pool
+from fastlane.pubsub.providers.nsq.readiness import MANY, grants, quotas
+
+__all__ = ["NsqSource"]
+
+_log = logging.getLogger("fastlane.pubsub")
+
+_WAIT = 5.0
+"""Seconds after which a receive answers without messages."""
+
+_PATIENCE = 0.5
+"""Seconds in which an nsqd may come back before a receive says that none is there."""
+
+_UNCLAIMED = 0.5
+"""Seconds that a message waits here for a receive; then another consumer may have it."""
+
+_TICK = 0.25
+_REPLAY_TICK = 0.05
+_REPLAY_EVERY = 8
+"""A connection's turn, where there are few permits; every eighth, the replay topic has a short one."""
+
+_FIN = NSQCommands.FIN
+_TOUCH = NSQCommands.TOUCH
+
+
+class NsqSource(Source):
+    """Args:
+    replay: the topic of messages for this subscription alone; they are in our envelope, whatever ``raw`` says.
+    raw: the topic's messages have no envelope.
+    max_delay: most seconds of a requeue.
+    """
+
+    def __init__(
+        self,
+        subscription: BoundSubscription,
+        replay: str,
+        *,
+        directory: Directory,
+        http: Http,
+        pool: Pool,
+        security: Security,
+        heartbeat: float,
+        raw: bool,
+        max_delay: float,
+    ) -> None:
+        self._subscription = subscription
+        self._replay = replay
+        self._directory, self._http, self._pool = directory, http, pool
+        self._security, self._heartbeat = security, heartbeat
+        self._max_delay = max_delay
+        self._open: Callable[..., Delivery] = open_raw if raw else open_message
+        self._lease = subscription.ack_deadline
+        self._loop = asyncio.get_running_loop()
+        self._feeds: dict[tuple[Address, str], Feed] = {}
+        self._live: list[Feed] = []
+        self._buffer: deque[Arrival] = deque()
+        self._receiving: asyncio.Future[None] | None = None
+        self._total = 0
+        self._ready = 0
+        self._held = True
+        self._turn = 0
+        self._ticks = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._claim: asyncio.TimerHandle | None = None
+        self._lost_directory: BrokerUnavailable | BrokerForbidden | None = None
+        self._finding: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        if self._directory.lookupd:
+            self._finding = self._loop.create_task(self._find())
+        else:
+            self._follow(
+                {self._subscription.topic.physical: set(self._directory.nsqd), self._replay: set(self._directory.nsqd)}
+            )
+
+    # --- which nsqd
+
+    async def _find(self) -> None:
+        """Ask nsqlookupd again and again."""
+        while True:
+            try:
+                topics = (self._subscription.topic.physical, self._replay)
+                found = await asyncio.gather(*(self._directory.producers(topic) for topic in topics))
+            except (BrokerUnavailable, BrokerForbidden) as error:
+                if self._lost_directory is None:
+                    _log.warning("%s; trying again", error)
+                self._lost_directory = error
+                self._changed()
+            else:
+                self._lost_directory = None
+                self._follow(dict(zip(topics, found, strict=True)))
+            interval = self._directory.interval
+            if not self._feeds:
+                interval = min(interval, 1.0)  # nobody has published yet, or nsqlookupd has just started
+            await asyncio.sleep(interval * random.uniform(0.8, 1.2))
+
+    def _follow(self, found: dict[str, set[Address]]) -> None:
+        """Connect to the new ones. Those that are gone stay as long as their connection does: they may have messages."""
+        for key, feed in list(self._feeds.items()):
+            address, topic = key
+            feed.listed = address in found[topic]
+            if feed.over or not (feed.listed or feed.alive):
+                del self._feeds[key]
+                self._end(feed)
+        for topic, addresses in found.items():
+            for address in addresses:
+                if (address, topic) not in self._feeds:
+                    feed = self._feeds[address, topic] = Feed(
+                        address,
+                        topic,
+                        self._subscription.physical,
+                        security=self._security,
+                        heartbeat=self._heartbeat,
+                        lease=self._lease,
+                        on_arrival=self._arrived,
+                        on_change=self._changed,
+                    )
+                    feed.start()
+
+    def _end(self, feed: Feed) -> None:
+        task = self._loop.create_task(feed.close())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _changed(self) -> None:
+        """A connection came or went, or could not be had."""
+        topic = self._subscription.topic.physical
+        self._live = [feed for feed in self._feeds.values() if feed.alive and feed.topic == topic]
+        self._live += [feed for feed in self._feeds.values() if feed.alive and feed.topic != topic]
+        self._share()
+        if self._receiving is not None and not self._receiving.done() and self._unavailable() is not None:
+            self._receiving.set_result(None)
+
+    def _unavailable(self) -> BrokerUnavailable | BrokerForbidden | None:
+        """Why nothing can come; None: something can, or that is not known yet."""
+        topic = self._subscription.topic.physical
+        feeds = [feed for feed in self._feeds.values() if feed.topic == topic]
+        if any(feed.failure is None for feed in feeds):
+            return None
+        return feeds[0].failure if feeds else self._lost_directory
+
+    # --- how many
+
+    def _share(self) -> None:
+        """Give each connection its part of the permits."""
+        live = self._live
+        topic = self._subscription.topic.physical
+        busy = [feed.busy for feed in live if feed.topic == topic]
+        replays = len(live) - len(busy)
+        replaying = self._ticks % _REPLAY_EVERY == _REPLAY_EVERY - 1
+        parts = quotas(self._total, busy, replays, turn=self._turn, replaying=replaying)
+        flying = [len(feed.connection.in_flight) if feed.connection is not None else 0 for feed in live]
+        self._ready = 0
+        for feed, count in zip(live, grants(self._total, parts, flying), strict=True):
+            feed.set_ready(count)
+            self._ready += count
+        turns = len(busy) > 1 or (replays > 0 and len(busy) > 0 and self._total < MANY * replays)
+        if turns and self._total and self._ticker is None:
+            self._ticker = self._loop.call_later(_REPLAY_TICK if replaying else _TICK, self._tick)
+
+    def _tick(self) -> None:
+        """The next turn."""
+        self._ticker = None
+        self._ticks += 1
+        if self._ticks % _REPLAY_EVERY:
+            self._turn += 1
+        self._share()
+        for feed in self._live:
+            feed.busy = False
+
+    def _allow(self, limit: int) -> None:
+        """So many may come, beside those that are in flight."""
+        flying = 0
+        for feed in self._live:
+            if feed.connection is not None:
+                flying += len(feed.connection.in_flight)
+        total = flying + max(0, limit - len(self._buffer))
+        if total != self._total or total != self._ready:
+            self._total = total
+            self._share()
+
+    def _hold(self) -> None:
+        """None may come; what waits here goes back."""
+        self._held = True
+        self._total = 0
+        self._share()
+        while self._buffer:
+            self._hand_back(self._buffer.popleft())
+
+    def _hand_back(self, arrival: Arrival) -> None:
+        connection, identity = arrival[0], arrival[1]
+        if connection.in_flight.pop(identity, None) is not None:
+            requeue(connection, identity)
+
+    def _arrived(self, arrivals: list[Arrival]) -> None:
+        if self._held:
+            for arrival in arrivals:
+                self._hand_back(arrival)
+            return
+        self._buffer.extend(arrivals)
+        if self._receiving is not None:
+            if not self._receiving.done():
+                self._receiving.set_result(None)
+        elif self._claim is None:
+            self._claim = self._loop.call_later(_UNCLAIMED, self._unclaimed)
+
+    def _unclaimed(self) -> None:
+        self._claim = None
+        if self._buffer and self._receiving is None:
+            now = self._loop.time()
+            connection, identity = self._buffer[0][:2]
+            age = now - connection.in_flight.get(identity, now)
+            if age >= _UNCLAIMED:
+                self._hold()
+            else:
+                self._claim = self._loop.call_later(_UNCLAIMED - age + 0.01, self._unclaimed)
+
+    # --- the contract
+
+    async def receive(self, limit: int) -> Sequence[Delivery]:
+        self._held = False
+        self._allow(limit)
+        if not self._buffer:
+            try:
+                if self._unavailable() is None:
+                    await self._arrival(_WAIT)
+                if not self._buffer and self._unavailable() is not None:
+                    await self._arrival(_PATIENCE, despite=True)
+                    failure = self._unavailable()
+                    if not self._buffer and failure is not None:
+                        raise failure
+            except asyncio.CancelledError:
+                self._hold()
+                raise
+        return self._taken(limit)
+
+    async def _arrival(self, seconds: float, *, despite: bool = False) -> None:
+        """Wait for a message. ``despite``: also while there is no nsqd."""
+        deadline = self._loop.time() + seconds
+        while not self._buffer and (despite or self._unavailable() is None):
+            waiting = self._receiving = self._loop.create_future()
+            timer = self._loop.call_at(deadline, _wake, waiting)
+            try:
+                await waiting
+            finally:
+                timer.cancel()
+                self._receiving = None
+            if self._loop.time() >= deadline:
+                return
+
+    def _taken(self, limit: int) -> list[Delivery]:
+        buffer = self._buffer
+        foreign = self._open
+        topic = self._replay
+        deliveries: list[Delivery] = []
+        oldest = self._loop.time() - self._lease
+        while buffer and len(deliveries) < limit:
+            connection, identity, timestamp, attempts, body = buffer.popleft()
+            began = connection.in_flight.get(identity)
+            if began is None or began < oldest:
+                connection.in_flight.pop(identity, None)  # somebody else has it by now
+                continue
+            opened = foreign if connection.topic != topic else open_message
+            deliveries.append(opened(body, identity, timestamp, attempts, (connection, identity)))
+        return deliveries
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """A lost lease is told when it is known here: the connection ended, its time was over, nsqd said so before.
+
+        nsqd answers FIN only when it failed, and only afterwards.
+        """
+        lost: list[Delivery] = []
+        oldest = self._loop.time() - self._lease
+        for delivery in deliveries:
+            connection, identity = delivery.lease
+            began = connection.in_flight.pop(identity, None)
+            if began is None:
+                lost.append(delivery)
+                continue
+            connection.send(b"%b %b\n" % (_FIN, identity))
+            if began < oldest:
+                lost.append(delivery)
+        return lost
+
+    async def retry(self, delivery: Delivery, delay: float) -> None:
+        connection, identity = delivery.lease
+        if connection.in_flight.pop(identity, None) is not None:
+            requeue(connection, identity, math.ceil(min(max(delay, 0.0), self._max_delay) * 1000))
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """NSQ counts the attempt."""
+        for delivery in deliveries:
+            connection, identity = delivery.lease
+            if connection.in_flight.pop(identity, None) is not None:
+                requeue(connection, identity)
+
+    async def extend(self, deliveries: Sequence[Delivery], seconds: float) -> Sequence[Delivery]:
+        """TOUCH: by ``ack_deadline``, whatever ``seconds`` says, and never beyond nsqd's ``--max-msg-timeout``."""
+        lost: list[Delivery] = []
+        now = self._loop.time()
+        for delivery in deliveries:
+            connection, identity = delivery.lease
+            if identity in connection.in_flight:
+                connection.in_flight[identity] = now
+                connection.send(b"%b %b\n" % (_TOUCH, identity))
+            else:
+                lost.append(delivery)
+        return lost
+
+    async def dead_letter(self, delivery: Delivery, letter: DeadLetter) -> None:
+        (failure,) = await self._pool.publish(self._subscription.dead, [seal_letter(letter)])
+        if failure is not None:
+            raise failure
+        await self.ack([delivery])
+
+    async def close(self) -> None:
+        self._hold()
+        for handle in (self._ticker, self._claim):
+            if handle is not None:
+                handle.cancel()
+        if self._finding is not None:
+            self._finding.cancel()
+            await asyncio.wait([self._finding])
+        await asyncio.gather(*(feed.close() for feed in self._feeds.values()), *self._ending, return_exceptions=True)
+        await self._pool.close()
+        await self._http.close()
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
