@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from fastlane.errors import CompileError
 from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.filters import Filter, FilterSpecification
+from fastlane.pubsub.handlers import handler_mistake, is_coroutine_handler
 from fastlane.pubsub.message import Message
 from fastlane.pubsub.retry import Retry, duration_of
 from fastlane.pubsub.subscription import Subscription
@@ -73,10 +74,16 @@ class _Decorator(Generic[T]):
             raise self._mistake(f"batch={batch!r}", "write `batch=Batch(100, wait=1)`")
         if once is not None and getattr(once, "kind", None) != "database":
             raise self._mistake(f"once={once!r}", "write `once=db`, with a declared Database")
+        if once is not None and batch is not None:
+            raise self._mistake("once= goes with one message at a time", "leave out batch=, or once=")
         self._filter = None if options.filter is None else Filter(options.filter, self._place)
 
     def _declare(self, handler: Callable[[Any], Any]) -> None:
         options = self._options
+        if options.once is not None and not is_coroutine_handler(handler):
+            raise handler_mistake(
+                handler, "it is a plain def, and once= opens a transaction on the event loop", "make it an `async def`"
+            )
         self._topic.add(
             Subscription(
                 options.name,

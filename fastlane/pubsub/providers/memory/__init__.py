@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from fastlane.pubsub.providers.memory.broker import Broker
 from fastlane.pubsub.providers.memory.provider import MemoryProvider
-from fastlane.pubsub.providers.memory.settling import settle
+from fastlane.pubsub.providers.memory.settling import enlist, settle
 
-__all__ = ["Broker", "MemoryProvider", "settle"]
+__all__ = ["Broker", "MemoryProvider", "enlist", "settle"]

@@ -1,0 +1,167 @@
+"""The runtime's view of topics and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from fastlane.errors import ConfigurationError
+from fastlane.pubsub.binding import Outbox, TopicBinding
+from fastlane.pubsub.boot import look
+from fastlane.pubsub.consumption import Consumers, share_of
+from fastlane.pubsub.placement import Placement, Placements, place_topics
+from fastlane.pubsub.provider import BoundSubscription, Provider
+from fastlane.pubsub.publishing import Dispatcher
+from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.topic import Topic
+from fastlane.resources.declaration import declared_resources
+from fastlane.resources.quantities import octets
+from fastlane.resources.service import Service
+from fastlane.resources.surroundings import Role
+
+__all__ = ["PubSubService"]
+
+logger = logging.getLogger("fastlane.pubsub")
+
+
+class PubSubService(Service):
+    """Topics are bound to the providers that the configuration names; subscriptions are consumed.
+
+    Attributes:
+        outbox: what publishes in a transaction; whoever brings one sets it on the class.
+    """
+
+    name: ClassVar[str] = "pubsub"
+    role: ClassVar[Role | None] = "subscriptions"
+    outbox: ClassVar[Outbox | None] = None
+
+    _placements: Placements | None = None
+    _consumers: Consumers | None = None
+
+    @property
+    def placements(self) -> Placements:
+        """Where everything goes.
+
+        Raises:
+            ConfigurationError: a topic was declared twice.
+        """
+        if self._placements is None:
+            topics: dict[str, Topic[Any]] = declared_resources(Topic)
+            self._placements = place_topics(topics, self.configuration, self.surroundings)
+        return self._placements
+
+    def check(self) -> Sequence[str]:
+        return [*self.placements.mistakes, *self._unknown_subscriptions()]
+
+    async def prepare(self) -> object:
+        if self.surroundings.mode != "test":
+            missing = await look(self.placements, self.surroundings.boot_timeout, self.extend)
+            if missing:
+                raise ConfigurationError("\n".join(missing))
+        return None
+
+    async def open(self) -> None:
+        placements = self.placements
+        if placements.mistakes:
+            raise ConfigurationError("\n".join(placements.mistakes))
+        self._dispatchers: dict[Provider, Dispatcher] = {}
+        self._bound: list[Topic[Any]] = []
+        options = self.configuration.pubsub
+        for provider in placements.providers:
+            publisher = await provider.open_publisher()
+            self._dispatchers[provider] = Dispatcher(provider.name, publisher, provider.capabilities, options)
+            await self._open_memory(provider)
+        for placement in placements.topics.values():
+            placement.topic.bind(self._binding(placement, octets(options.max_message_size)))
+            self._bound.append(placement.topic)
+
+    async def start(self) -> None:
+        self._consumers = consumers = Consumers()
+        for subscription, bound, provider in self._consumed():
+            share = share_of(subscription.max_concurrency, self.surroundings.index, self.surroundings.workers)
+            if share:
+                await consumers.consume(subscription, bound, provider, share)
+
+    async def drain(self, timeout: float) -> None:
+        if self._consumers is not None:
+            await self._consumers.drain(timeout)
+
+    async def close(self) -> None:
+        consumers, self._consumers = self._consumers, None
+        try:
+            if consumers is not None:
+                await consumers.close()
+        finally:
+            await self._close_publishers()
+
+    async def settle(self) -> None:
+        if self.surroundings.mode == "test":
+            from fastlane.pubsub.providers.memory import settle
+
+            await settle()
+
+    def _binding(self, placement: Placement, max_message_size: int) -> TopicBinding:
+        provider = placement.provider
+        return TopicBinding(
+            placement.bound,
+            provider=provider.name,
+            capabilities=provider.capabilities,
+            dispatcher=self._dispatchers[provider],
+            max_message_size=max_message_size,
+            subscriptions={name: bound for name, (_, bound) in placement.subscriptions.items()},
+            spy=getattr(provider, "broker", None),
+            outbox=type(self).outbox,
+        )
+
+    async def _open_memory(self, provider: Provider) -> None:
+        """What lives in this process is made in this process, and is what `settle` waits for."""
+        if not provider.in_process:
+            return
+        from fastlane.pubsub.providers.memory import MemoryProvider, enlist
+
+        assert isinstance(provider, MemoryProvider)
+        administrator = await provider.open_administrator()
+        await administrator.provision(*self.placements.of(provider))
+        dispatcher = self._dispatchers[provider]
+        provider.broker.busy += [
+            lambda: dispatcher.outgoing > 0,
+            self._handlers_run,
+        ]
+        enlist(provider.broker)
+
+    async def _close_publishers(self) -> None:
+        for topic in self.__dict__.pop("_bound", []):
+            topic.unbind()
+        dispatchers = self.__dict__.pop("_dispatchers", {})
+        closed = await asyncio.gather(*(one.close() for one in dispatchers.values()), return_exceptions=True)
+        for provider, outcome in zip(dispatchers, closed, strict=True):
+            if isinstance(outcome, Exception):
+                logger.warning("provider %r: its publisher did not close: %s", provider.name, outcome)
+            broker = getattr(provider, "broker", None)
+            if broker is not None:
+                broker.close()
+
+    def _handlers_run(self) -> bool:
+        return self._consumers is not None and any(health.running for health in self._consumers.health.values())
+
+    def _consumed(self) -> Iterator[tuple[Subscription[Any], BoundSubscription, Provider]]:
+        wanted = self.surroundings.subscriptions
+        for placement in self.placements.topics.values():
+            for subscription, bound in placement.subscriptions.values():
+                if wanted is None or subscription.name in wanted or subscription.source in wanted:
+                    yield subscription, bound, placement.provider
+
+    def _unknown_subscriptions(self) -> Iterator[str]:
+        known: list[str] = []
+        for placement in self.placements.topics.values():
+            for subscription, _ in placement.subscriptions.values():
+                known += [subscription.source, subscription.name]
+        for wanted in self.surroundings.subscriptions or ():
+            if wanted not in known:
+                close = difflib.get_close_matches(wanted, known, 1)
+                meant = f"did you mean {close[0]!r}? Else " if close else ""
+                names = ", ".join(sorted({name for name in known if "/" in name})) or "none"
+                yield f"--subscriptions: there is no subscription {wanted!r}\n    mend: {meant}use some of: {names}"
