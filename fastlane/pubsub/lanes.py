@@ -74,6 +74,11 @@ class Lane:
         """How much can be sent now."""
         return len(self._waiting)
 
+    @property
+    def idle(self) -> bool:
+        """A message may be sent by whoever publishes it."""
+        return not self.pumps and not self._waiting
+
     def add(self, waiting: Waiting) -> None:
         """To the end."""
         self._waiting.append(waiting)
@@ -100,6 +105,12 @@ class OrderedLane(Lane):
 
     def __len__(self) -> int:
         return len(self._ready)
+
+    @property
+    def idle(self) -> bool:
+        # When the publishing task is cancelled, so is the request that it makes itself. The broker may take the message
+        # nevertheless, later: the next one of its key must not be sent before.
+        return False
 
     def add(self, waiting: Waiting) -> None:
         key = waiting.message.ordering_key or ""

@@ -55,7 +55,7 @@ class BoundTopic(Struct, frozen=True, kw_only=True):
     Attributes:
         name: as declared.
         physical: the broker's name for it, or its ARN.
-        ordered: it has an ``order_by``, or was published to with keys: the order of a key is kept.
+        ordered: it has an ``order_by``: the order of a key is kept, and every message has one.
         exactly_once: declared with ``delivery="exactly-once"``.
     """
 
