@@ -9,10 +9,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
-__all__ = ["SHORTEST", "forms_of"]
-
-SHORTEST = 6
-"""Characters: a shorter text stands in too much that is no secret."""
+__all__ = ["forms_of"]
 
 _LINE = 16
 """Characters of one line of a value of several lines (a private key): a shorter line may stand anywhere."""
@@ -28,17 +25,14 @@ def forms_of(value: str) -> list[str]:
 
     Raw, percent-encoded as the usual functions do it, base64 at each of the three places it may have among other bytes,
     escaped as JSON, ``repr``, HTML and the log formatters do it. The lines of a value of several lines count alone.
-    Empty where the value is shorter than `SHORTEST`.
     """
-    if len(value) < SHORTEST:
-        return []
     found = set(_written(value))
     if "\n" in value or "\r" in value:
         for line in value.splitlines():
             line = line.strip()
             if len(line) >= _LINE and not line.startswith("-----"):
                 found |= set(_written(line))
-    return sorted((form for form in found if len(form) >= SHORTEST), key=lambda form: (-len(form), form))
+    return sorted(found, key=lambda form: (-len(form), form))
 
 
 def _written(value: str) -> Iterator[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from fastlane.redaction.forms import forms_of
+__all__ = ["SHORTEST", "Redactor", "redactor"]
 
-__all__ = ["Redactor", "redactor"]
+SHORTEST = 6
+"""Characters: a shorter text stands in too much that is no secret."""
 
 
 class Redactor:
@@ -32,11 +33,13 @@ class Redactor:
 
     def hide(self, name: str, value: str) -> bool:
         """Write ``***name***`` wherever ``value`` would stand. False where it is too short for that."""
+        from fastlane.redaction.forms import forms_of  # its encoders are needed by nobody who hides nothing
+
         key = name, value
         with self._lock:
             self._counts[key] += 1
             if self._counts[key] == 1:
-                self._written[key] = forms_of(value)
+                self._written[key] = forms_of(value) if len(value) >= SHORTEST else []
                 self._prepare()
             return bool(self._written[key])
 
