@@ -9,6 +9,7 @@ import msgspec
 
 from fastlane.errors import HTTPError, Internal
 from fastlane.http.response import Response
+from fastlane.redaction import redacted_octets
 
 __all__ = ["problem_response"]
 
@@ -32,7 +33,7 @@ def problem_response(error: HTTPError) -> Response[bytes]:
     except (TypeError, ValueError, RecursionError):
         body = _encode(_plain(document, _MAX_DEPTH))
     try:
-        return Response(body, status=error.status, headers=error.headers, media_type=MEDIA_TYPE)
+        return Response(redacted_octets(body), status=error.status, headers=error.headers, media_type=MEDIA_TYPE)
     except ValueError:
         _log.exception("%s carries headers that can't be sent; a 500 is sent instead", type(error).__name__)
         return Response(_encode(Internal().problem()), status=500, media_type=MEDIA_TYPE)
