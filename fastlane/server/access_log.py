@@ -21,6 +21,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, Literal
 
+from fastlane.redaction import redacted_octets
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -149,7 +151,7 @@ class AccessLog:
             or len(data.translate(None, _SAFE)) != count * (self._quotes + 1)
         ):
             data = self._render([self._escaped(entry) for entry in entries], now).encode("ascii")
-        return data
+        return redacted_octets(data)
 
     def _write(self) -> None:
         pending = self._pending
