@@ -6,6 +6,8 @@ import json
 import socket
 from typing import Any
 
+from fastlane.redaction import redacted
+
 __all__ = ["Channel", "Mailbox", "shortened"]
 
 _LONGEST_MAIL = 32_000
@@ -116,7 +118,8 @@ class Mailbox:
 
 
 def shortened(text: str, longest: int = _LONGEST_MAIL // 2) -> str:
-    """``text``, its middle left out where it would not fit into one mail."""
+    """``text``, its middle left out where it would not fit into one mail. What is hidden is replaced."""
+    text = redacted(text)  # before it is cut: half a secret is not recognised
     if len(text) <= longest:
         return text
     half = longest // 2
