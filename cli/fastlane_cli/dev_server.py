@@ -19,6 +19,7 @@ import msgspec
 from fastlane.app import App
 from fastlane.discovery import load_app
 from fastlane.errors import FastlaneError
+from fastlane.redaction import redacted
 from fastlane.routing.collecting import collect_compile_errors
 from fastlane.server.config import LaneConfig
 from fastlane.server.logs import set_up_logging
@@ -39,7 +40,7 @@ class Explanation:
     """An ASGI application that answers every request with what is wrong (500), as plain text."""
 
     def __init__(self, text: str) -> None:
-        self.body = (text + "\n\nThe next change to a source file starts the application again.\n").encode()
+        self.body = (redacted(text) + "\n\nThe next change to a source file starts the application again.\n").encode()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -67,7 +67,7 @@ def check_secrets(target: str, config: str | None, dev: bool, app_dir: str) -> N
         try:
             missing = asyncio.run(service.read()).missing
         except Unreachable as error:
-            mistakes.append(f"secrets can't be read: {error}")
+            mistakes.append(f"secrets can't be read: {redacted(str(error))}")
     names = service.names
     if missing:
         mistakes.append(service.explain(missing))
