@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from fastlane.errors import ConfigurationError
-from fastlane.resources.configuration import ResourceConfiguration
+from fastlane.resources.configuration import ResourceConfiguration, hide_values
 from fastlane.resources.configuration.reading import Loaded, load, referenced_secrets, resolve
 from fastlane.resources.declaration import Kind, declared_kinds
 from fastlane.resources.handoff import Handoff
@@ -80,6 +80,7 @@ class Runtime:
     def _make_services(self, configuration: ResourceConfiguration) -> None:
         """Make them; the one that knows the secrets stays when the others are made anew because of the secrets."""
         self._configuration = configuration
+        hide_values(configuration)
         kinds = declared_kinds()
         if self._keeper is None and ("secret" in kinds or self._referenced):
             self._keeper = _service("secret")(configuration, self.surroundings)
