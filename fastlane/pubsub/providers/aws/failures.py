@@ -60,6 +60,7 @@ _LATER = frozenset(
         "TooManyRequestsException",
     }
 )
+_DENIED = ("AccessDenied", "KmsAccessDenied", "KMSAccessDenied")
 _KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 
 
@@ -74,7 +75,7 @@ def judge(code: str, status: int = 400, *, sender: bool = True) -> Verdict:
         return "missing"
     if code in _LATER or status >= 500 or status == 429 or not sender:
         return "unavailable"
-    if code in _FORBIDDEN or code.startswith(("AccessDenied", "KmsAccessDenied", "KMSAccessDenied")):
+    if status in (401, 403) or code in _FORBIDDEN or code.startswith(_DENIED):
         return "forbidden"
     return "refused"
 
@@ -110,8 +111,8 @@ def publishing(what: str) -> Iterator[None]:
 def entry_failure(what: str, entry: Any) -> Exception:
     """An entry of ``Failed`` in the answer to ``publish_batch``."""
     code = str(entry.get("Code", ""))
-    text = f"{what}: {_clean(code, str(entry.get('Message', '')))}"
-    return _published(judge(code, sender=bool(entry.get("SenderFault", False))), text)
+    verdict = judge(code, sender=bool(entry.get("SenderFault", False)))
+    return _published(verdict, f"{what}: {_clean(code, str(entry.get('Message', '')), verdict)}")
 
 
 _CAUGHT = (botocore.ClientError, botocore.BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
@@ -122,7 +123,8 @@ def _verdict(error: Exception) -> tuple[Verdict, str]:
         told = error.response.get("Error", {})
         code = str(told.get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-        return judge(code, status), _clean(code, str(told.get("Message", "")))
+        verdict = judge(code, status)
+        return verdict, _clean(code, str(told.get("Message", "")), verdict)
     if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError):
         return "forbidden", (
             "there are no credentials"
@@ -137,9 +139,9 @@ def _verdict(error: Exception) -> tuple[Verdict, str]:
     return "unavailable", f"can't be reached ({type(error).__name__})"
 
 
-def _clean(code: str, message: str) -> str:
+def _clean(code: str, message: str, verdict: Verdict) -> str:
     """For people. What AWS says of a signature repeats the request with its token."""
-    if judge(code) == "forbidden" and "not authorized" not in message:
+    if verdict == "forbidden" and "not authorized" not in message:
         return code
     line = _KEY.sub("…", message.strip().partition("\n")[0])[:300]
     return f"{code}: {line}" if line else code

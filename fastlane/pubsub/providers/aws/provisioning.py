@@ -112,13 +112,17 @@ class Provisioning:
             step = Step("create", "subscription", subscription.physical, _detail(fifo, redrive))
             yield Gap(step, partial(self._create_queue, subscription.physical, fifo, wanted))
             return
+        # Both at once, whichever differs: moto forgets the one that is not given.
+        both = {"Policy": _policy(found.get("Policy", ""), statement)}
+        if redrive or found.get("RedrivePolicy"):
+            both["RedrivePolicy"] = json.dumps(redrive) if redrive else ""
+        mend = partial(self._set, queue, both)
         if statement not in _statements(found.get("Policy", "")):
-            step = Step("change", "queue policy", subscription.physical, f"lets {subscription.topic.physical} send")
-            policy = _policy(found.get("Policy", ""), statement)
-            yield Gap(step, partial(self._set, queue, {"Policy": policy}))
+            detail = f"lets {subscription.topic.physical} send"
+            yield Gap(Step("change", "queue policy", subscription.physical, detail), mend)
         if not _same_redrive(found.get("RedrivePolicy", ""), redrive):
-            step = Step("change", "subscription", subscription.physical, _detail(False, redrive) or "no redrive policy")
-            yield Gap(step, partial(self._set, queue, {"RedrivePolicy": json.dumps(redrive) if redrive else ""}))
+            detail = _detail(False, redrive) or "no redrive policy"
+            yield Gap(Step("change", "subscription", subscription.physical, detail), mend)
 
     async def _create_queue(self, physical: str, fifo: bool, attributes: dict[str, str]) -> None:
         if fifo:

@@ -7,7 +7,6 @@ attributes, and raw delivery loses a message with more. What does not fit travel
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -106,11 +105,11 @@ def unpack(body: str, received: Mapping[str, Any], *, foreign: Framing) -> tuple
     }
     try:
         framing = _decoder.decode(attributes[FRAMEWORK])
-        payload = base64.b64decode(body.removesuffix(_NOTHING) and body, validate=True) if framing.base64 else None
-    except (KeyError, msgspec.MsgspecError, binascii.Error):
+        payload = _bytes(body) if framing.base64 else body.encode()
+    except (KeyError, msgspec.MsgspecError, ValueError):
         return body.encode(), attributes, foreign
     del attributes[FRAMEWORK]
-    return body.encode() if payload is None else payload, attributes | framing.attributes, framing
+    return payload, attributes | framing.attributes, framing
 
 
 def token(text: str) -> str:
@@ -133,6 +132,10 @@ def _text(payload: bytes) -> tuple[str, bool]:
         if text and not _ILLEGAL.search(text):
             return text, False
     return base64.b64encode(payload).decode() or _NOTHING, True
+
+
+def _bytes(body: str) -> bytes:
+    return b"" if body == _NOTHING else base64.b64decode(body, validate=True)
 
 
 def _travels(name: str, value: str) -> bool:
