@@ -9,7 +9,7 @@ body that is no such envelope is somebody else's message: payload alone.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -24,17 +24,21 @@ MOST_ERROR = 2000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class _Death(Struct, frozen=True, omit_defaults=True):
     reason: str
     error: str
     source: str
     attempt: int
-    at: datetime
+    at: _Moment
 
 
-class _Envelope(Struct, frozen=True, omit_defaults=True, tag_field="fastlane", tag=1, gc=False):
+class _Envelope(Struct, frozen=True, omit_defaults=True, gc=False):
+    fastlane: Literal[1]
     id: str
-    at: datetime
+    at: _Moment
     key: str | None = None
     attributes: dict[str, str] = {}
     body: Raw | UnsetType = UNSET
@@ -51,9 +55,9 @@ def _envelope(
     identity: str, at: datetime, key: str | None, attributes: dict[str, str], payload: bytes, dead: Any = UNSET
 ) -> bytes:
     try:
-        return _encode(_Envelope(identity, at, key, attributes, _is_json(payload), UNSET, dead))
+        return _encode(_Envelope(1, identity, at, key, attributes, _is_json(payload), UNSET, dead))
     except msgspec.DecodeError:
-        return _encode(_Envelope(identity, at, key, attributes, UNSET, payload, dead))
+        return _encode(_Envelope(1, identity, at, key, attributes, UNSET, payload, dead))
 
 
 def seal(message: Outgoing) -> bytes:

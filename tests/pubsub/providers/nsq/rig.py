@@ -1,0 +1,151 @@
+"""What the tests of NSQ have in common: messages, bindings, and a provider with its parts open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fastlane.pubsub.envelope import DeadLetter, Delivery, Outgoing
+from fastlane.pubsub.provider import Administrator, BoundSubscription, BoundTopic, BrokerUnavailable, Publisher, Source
+from fastlane.pubsub.providers.nsq import NsqProvider
+from fastlane.resources.configuration.providers import NsqOptions
+from tests.servers.nsq import Nsqd
+
+__all__ = [
+    "TOPIC",
+    "Rig",
+    "bound_subscription",
+    "eventually",
+    "letter",
+    "longest_pause",
+    "options_of",
+    "outgoing",
+    "rigged",
+]
+
+_numbers = itertools.count(1)
+TOPIC = BoundTopic(name="orders", physical="orders")
+
+
+def outgoing(payload: bytes = b'{"n":1}', *, attributes: dict[str, str] | None = None, delay: float = 0.0) -> Outgoing:
+    identity = f"0190-{next(_numbers)}"
+    return Outgoing(identity, payload, attributes or {}, None, datetime.now(UTC), delay, identity)
+
+
+def bound_subscription(name: str = "mail", *, ack_deadline: float = 30.0) -> BoundSubscription:
+    return BoundSubscription(
+        name=name,
+        physical=f"orders-{name}",
+        dead=f"orders-{name}-dead",
+        topic=TOPIC,
+        ack_deadline=ack_deadline,
+        max_attempts=3,
+        max_backoff=10.0,
+        timeout=60.0,
+    )
+
+
+def letter(delivery: Delivery, *, error: str = "ValueError: no", died_at: datetime | None = None) -> DeadLetter:
+    return DeadLetter(
+        delivery.id,
+        delivery.payload,
+        delivery.attributes,
+        delivery.ordering_key,
+        delivery.published_at,
+        "attempts",
+        error,
+        "orders/mail",
+        delivery.attempt,
+        died_at or datetime.now(UTC),
+    )
+
+
+def options_of(*servers: Nsqd, **options: Any) -> NsqOptions:
+    return NsqOptions(
+        nsqd=[server.address for server in servers], nsqd_http=[server.http_address for server in servers], **options
+    )
+
+
+class Rig:
+    """A provider and what was opened of it; all is closed with it."""
+
+    def __init__(self, provider: NsqProvider, stack: contextlib.AsyncExitStack) -> None:
+        self.provider = provider
+        self._stack = stack
+
+    async def publisher(self) -> Publisher:
+        publisher = await self.provider.open_publisher()
+        self._stack.push_async_callback(publisher.close)
+        return publisher
+
+    async def source(self, subscription: BoundSubscription | None = None) -> Source:
+        source = await self.provider.open_source(subscription or bound_subscription())
+        self._stack.push_async_callback(source.close)
+        return source
+
+    async def administrator(self) -> Administrator:
+        administrator = await self.provider.open_administrator()
+        self._stack.push_async_callback(administrator.close)
+        return administrator
+
+
+@contextlib.asynccontextmanager
+async def rigged(options: NsqOptions, *subscriptions: BoundSubscription, heartbeat: float = 5.0) -> AsyncIterator[Rig]:
+    """With the topic and these subscriptions provisioned; without any, nothing is."""
+    provider = NsqProvider("events", options)
+    provider.heartbeat = heartbeat
+    provider.lookup_interval = 0.2
+    async with contextlib.AsyncExitStack() as stack:
+        rig = Rig(provider, stack)
+        if subscriptions:
+            await (await rig.administrator()).provision([TOPIC], subscriptions)
+        yield rig
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], wanted: Any, *, within: float = 10.0) -> None:
+    """That an answer becomes what it should be."""
+    deadline = asyncio.get_running_loop().time() + within
+    while (got := await ask()) != wanted:
+        assert asyncio.get_running_loop().time() < deadline, f"{got!r}, expected {wanted!r}"
+        await asyncio.sleep(0.02)
+
+
+async def gather_messages(source: Source, count: int, *, within: float = 20.0, acknowledge: bool = True) -> list[Delivery]:
+    """So many messages, or more."""
+    got: list[Delivery] = []
+    async with asyncio.timeout(within):
+        while len(got) < count:
+            try:
+                some: Sequence[Delivery] = await source.receive(100)
+            except BrokerUnavailable:
+                await asyncio.sleep(0.05)
+                continue
+            if acknowledge:
+                await source.ack(some)
+            got += some
+    return got
+
+
+@contextlib.asynccontextmanager
+async def longest_pause() -> AsyncIterator[Callable[[], float]]:
+    """Measures for how long the event loop did nothing else, in seconds."""
+    loop = asyncio.get_running_loop()
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            began = loop.time()
+            await asyncio.sleep(0.005)
+            worst = max(worst, loop.time() - began - 0.005)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield lambda: worst
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
