@@ -1,0 +1,45 @@
+"""One run of a job: the tick that it is for, and the call of its function."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from fastlane.cron.job import CronJob
+
+__all__ = ["Tick", "call_handler"]
+
+
+class Tick(Struct, frozen=True):
+    """What a job is run for.
+
+    Attributes:
+        job: its name.
+        scheduled_at: the instant of the schedule, aware, UTC; the same for every attempt.
+        attempt: 1 for the first; more after a failure (``retry=``), or where the worker of the one before died.
+    """
+
+    job: str
+    scheduled_at: datetime
+    attempt: int
+
+
+async def call_handler(job: CronJob, tick: Tick) -> object:
+    """Call the job's function, in a thread where it is a plain ``def``, and cancel it at its timeout.
+
+    Raises:
+        TimeoutError: the timeout is over. A thread can't be cancelled: it goes on, and what it returns is ignored.
+    """
+    arguments = (tick,) if job.takes_tick else ()
+    async with asyncio.timeout(job.settings.timeout):
+        if inspect.iscoroutinefunction(job.handler):
+            return await job.handler(*arguments)
+        context = contextvars.copy_context()
+        result: object = await asyncio.to_thread(context.run, job.handler, *arguments)
+        return await result if inspect.isawaitable(result) else result

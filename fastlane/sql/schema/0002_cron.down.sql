@@ -1,0 +1,2 @@
+DROP TABLE fastlane.cron_run;
+DROP TABLE fastlane.cron_job;

@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastlane.cron import CronJob, Tick, cron
+from fastlane.cron import scheduler as scheduler_module
+from fastlane.cron.clockwork import Clockwork
+from fastlane.cron.local_store import LocalStore
+from fastlane.cron.run import call_handler
+from fastlane.cron.scheduler import Scheduler
+from fastlane.cron.store import Run, Store
+from fastlane.pubsub import Retry
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks and renewals in tenths of seconds; the lease itself stays what it is."""
+    monkeypatch.setattr(scheduler_module, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(scheduler_module, "AGAIN_SECONDS", 0.02)
+
+
+@asynccontextmanager
+async def scheduled(store: Store, *jobs: CronJob, owner: str = "a", **options: Any) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler({job.name: job for job in jobs}, store, owner, call_handler, **options)
+    turning = asyncio.ensure_future(scheduler.run())
+    try:
+        yield scheduler
+    finally:
+        scheduler.stop()
+        await turning
+        await scheduler.drain(0.0)
+        await store.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found is True or (found is not False and await found):  # type: ignore[misc]
+            return
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+async def states(store: Store) -> list[str]:
+    return [run.state for run in reversed(await store.history(None, 100))]
+
+
+async def seed(store: LocalStore, *jobs: CronJob) -> None:
+    """As if the jobs had been there for a day."""
+    for job in jobs:
+        await store.register(job.name, str(job.schedule))
+    import sqlite3
+
+    connection = sqlite3.connect(store._path)
+    connection.execute("UPDATE cron_job SET registered_at = registered_at - 86400")
+    connection.commit()
+    connection.close()
+
+
+def test_a_job_runs_once_at_every_tick_however_many_workers_there_are(tmp_path: Path) -> None:
+    ticks: list[datetime] = []
+
+    @cron("often", every=1)
+    async def often(tick: Tick) -> None:
+        ticks.append(tick.scheduled_at)
+
+    async def main() -> None:
+        path = tmp_path / "cron.db"
+        async with (
+            scheduled(LocalStore(path), often, owner="a"),
+            scheduled(LocalStore(path), often, owner="b"),
+            scheduled(LocalStore(path), often, owner="c"),
+        ):
+            await until(lambda: len(ticks) >= 3)
+
+    asyncio.run(main())
+    assert len(set(ticks)) == len(ticks)
+    assert all(later - earlier == timedelta(seconds=1) for earlier, later in itertools.pairwise(ticks))
+
+
+def test_ticks_from_before_the_first_deploy_are_nobody_s(tmp_path: Path) -> None:
+    runs: list[Tick] = []
+
+    @cron("hourly", every="1h", catch_up="1h")
+    async def hourly(tick: Tick) -> None:
+        runs.append(tick)
+
+    async def main() -> None:
+        async with scheduled(LocalStore(tmp_path / "cron.db"), hourly):
+            await asyncio.sleep(0.3)
+
+    asyncio.run(main())
+    assert runs == []
+
+
+def test_the_newest_tick_that_nobody_was_there_for_is_caught_up(tmp_path: Path) -> None:
+    runs: list[Tick] = []
+
+    @cron("hourly", every="1h", catch_up="1h")
+    async def hourly(tick: Tick) -> None:
+        runs.append(tick)
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db")
+        await seed(store, hourly)
+        async with scheduled(store, hourly):
+            await until(lambda: len(runs) == 1)
+
+    asyncio.run(main())
+    assert runs[0].scheduled_at == hourly.schedule.before(datetime.now(UTC))
+
+
+def test_one_that_is_too_old_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @cron("daily", every="24h", catch_up=0)
+    async def daily() -> None:
+        raise AssertionError
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db", clock=lambda: 1_800_000_000.0 // 86400 * 86400 + 3600)
+        await seed(store, daily)
+        async with scheduled(store, daily):
+            await until(lambda: "too old to be caught up" in caplog.text)
+            assert await store.history(None, 10) == []
+
+    asyncio.run(main())
+
+
+def test_a_run_that_fails_is_logged_and_waits_for_the_next_tick(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @cron("broken", every="24h", catch_up="24h")
+    def broken() -> None:
+        raise ValueError("no\nsuch thing")
+
+    async def main() -> list[Run]:
+        store = LocalStore(tmp_path / "cron.db")
+        await seed(store, broken)
+        async with scheduled(store, broken):
+            await until(lambda: _ended(store))
+            return list(await store.history(None, 10))
+
+    (run,) = asyncio.run(main())
+    assert (run.state, run.error, run.attempt) == ("failed", "ValueError: no such thing", 1)
+    assert "attempt 1 failed" in caplog.text
+
+
+async def _ended(store: Store) -> bool:
+    runs = await store.history(None, 1)
+    return bool(runs) and runs[0].state in ("done", "failed")
+
+
+def test_a_run_that_fails_is_tried_again_where_the_job_says_so(tmp_path: Path) -> None:
+    attempts: list[int] = []
+
+    @cron("flaky", every="24h", catch_up="24h", retry=Retry(min_backoff=0.01, max_backoff=0.1, max_attempts=3))
+    async def flaky(tick: Tick) -> None:
+        attempts.append(tick.attempt)
+        if tick.attempt < 3:
+            raise ValueError
+
+    async def main() -> list[Run]:
+        store = LocalStore(tmp_path / "cron.db")
+        await seed(store, flaky)
+        async with scheduled(store, flaky):
+            await until(lambda: _ended(store))
+            return list(await store.history(None, 10))
+
+    (run,) = asyncio.run(main())
+    assert attempts == [1, 2, 3]
+    assert (run.state, run.attempt) == ("done", 3)
+
+
+def test_a_run_beyond_its_timeout_has_failed(tmp_path: Path) -> None:
+    @cron("slow", every="24h", catch_up="24h", timeout=0.05)
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> list[Run]:
+        store = LocalStore(tmp_path / "cron.db")
+        await seed(store, slow)
+        async with scheduled(store, slow):
+            await until(lambda: _ended(store))
+            return list(await store.history(None, 10))
+
+    (run,) = asyncio.run(main())
+    assert (run.state, run.error) == ("failed", "TimeoutError")
+
+
+def test_a_tick_during_a_live_run_is_skipped_and_recorded(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    @cron("long", every=1)
+    async def long() -> None:
+        await release.wait()
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db")
+        async with scheduled(store, long):
+
+            async def skipped() -> bool:
+                return (await states(store))[:3] == ["running", "skipped", "skipped"]
+
+            await until(skipped)
+            release.set()
+
+    asyncio.run(main())
+
+
+def test_queued_ticks_run_one_behind_the_other(tmp_path: Path) -> None:
+    running = 0
+    most = 0
+    done: list[datetime] = []
+
+    @cron("queued", every=1, overlap="queue")
+    async def queued(tick: Tick) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1.3 if not done else 0)
+        running -= 1
+        done.append(tick.scheduled_at)
+
+    async def main() -> None:
+        async with scheduled(LocalStore(tmp_path / "cron.db"), queued):
+            await until(lambda: len(done) >= 4)
+
+    asyncio.run(main())
+    assert most == 1
+    assert done == sorted(done)
+    assert done[1] - done[0] == timedelta(seconds=1)
+
+
+def test_a_graceful_stop_finishes_what_ends_in_time_and_gives_back_the_rest(tmp_path: Path) -> None:
+    started = asyncio.Event()
+
+    @cron("stuck", every="24h", catch_up="24h")
+    async def stuck() -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    @cron("quick", every="24h", catch_up="24h")
+    async def quick() -> None:
+        await started.wait()
+        await asyncio.sleep(0.05)
+
+    async def main() -> dict[str, Run]:
+        path = tmp_path / "cron.db"
+        store = LocalStore(path)
+        await seed(store, stuck, quick)
+        scheduler = Scheduler({"stuck": stuck, "quick": quick}, store, "a", call_handler)
+        turning = asyncio.ensure_future(scheduler.run())
+        await started.wait()
+        scheduler.stop()
+        await turning
+        await scheduler.drain(0.3)
+        runs = {run.job: run for run in await store.history(None, 10)}
+        assert (await store.look())[1] == {"stuck"}
+        claim = await store.claim_waiting("stuck", "b", "skip", 1)
+        assert claim is not None
+        assert claim.attempt == 1
+        await store.close()
+        return runs
+
+    runs = asyncio.run(main())
+    assert runs["quick"].state == "done"
+    assert runs["stuck"].state == "running"
+
+
+def test_only_the_leader_claims(tmp_path: Path) -> None:
+    runs: list[None] = []
+
+    @cron("hourly", every="1h", catch_up="1h")
+    async def hourly() -> None:
+        runs.append(None)
+
+    async def main() -> None:
+        leads = False
+        store = LocalStore(tmp_path / "cron.db")
+        await seed(store, hourly)
+        async with scheduled(store, hourly, leads=lambda: leads):
+            await asyncio.sleep(0.3)
+            assert runs == []
+            leads = True
+            await until(lambda: len(runs) == 1)
+
+    asyncio.run(main())
+
+
+def test_a_store_that_comes_and_goes_is_told_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runs: list[None] = []
+    caplog.set_level(logging.INFO, "fastlane.cron")
+
+    @cron("often", every=1)
+    async def often() -> None:
+        runs.append(None)
+
+    async def main() -> None:
+        directory = tmp_path / "later"
+        async with scheduled(LocalStore(directory / "cron.db"), often):
+            await until(lambda: "can't be reached" in caplog.text)
+            await asyncio.sleep(0.2)
+            directory.mkdir()
+            await until(lambda: len(runs) >= 1)
+
+    asyncio.run(main())
+    assert caplog.text.count("can't be reached") == 1
+    assert caplog.text.count("the store of runs is back") == 1
+
+
+def test_a_job_that_computes_keeps_its_lease_in_the_second_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+
+    @cron("computing", every="24h", catch_up="24h")
+    async def computing(tick: Tick) -> None:
+        attempts.append(tick.attempt)
+        time.sleep(0.6)  # a computation: the main loop stands still
+
+    async def main() -> None:
+        path = tmp_path / "cron.db"
+        store = LocalStore(path)
+        await seed(store, computing)
+        renewed: list[bool] = []
+        original = LocalStore.renew
+
+        async def renew(self: LocalStore, claim: Any) -> bool:
+            renewed.append(await original(self, claim))
+            return renewed[-1]
+
+        monkeypatch.setattr(LocalStore, "renew", renew)
+        own = LocalStore(path)
+        clockwork = Clockwork(lambda call: Scheduler({"computing": computing}, own, "a", call), own.close)
+        clockwork.start()
+        await until(lambda: _ended(store))
+        await clockwork.drain(1.0)
+        assert len(renewed) >= 5
+        assert all(renewed)
+        assert await states(store) == ["done"]
+        await store.close()
+
+    asyncio.run(main())
+    assert attempts == [1]
+
+
+def test_the_second_thread_gives_back_a_run_only_when_it_has_ended(tmp_path: Path) -> None:
+    ended: list[float] = []
+
+    @cron("stuck", every="24h", catch_up="24h")
+    async def stuck() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.2)
+            ended.append(time.monotonic())
+
+    async def main() -> None:
+        path = tmp_path / "cron.db"
+        store = LocalStore(path)
+        await seed(store, stuck)
+        own = LocalStore(path)
+        clockwork = Clockwork(lambda call: Scheduler({"stuck": stuck}, own, "a", call), own.close)
+        clockwork.start()
+
+        async def runs() -> bool:
+            return await states(store) == ["running"]
+
+        await until(runs)
+        await clockwork.drain(0.0)
+        assert len(ended) == 1
+        assert (await store.look())[1] == {"stuck"}
+        await store.close()
+
+    asyncio.run(main())
