@@ -19,7 +19,7 @@ from fastlane.resources.host import HOST_EXTENSION, Host
 from fastlane.resources.surroundings import SCOPE_EXTENSION, Surroundings
 from fastlane.runtime import Runtime
 
-__all__ = ["Tenancy", "host_of", "script"]
+__all__ = ["Tenancy", "host_of", "script", "surroundings_alone"]
 
 DRAIN_SECONDS = 30.0
 """Where the server does not say how long it waits for what still runs."""
@@ -176,14 +176,19 @@ def host_of(scope: Mapping[str, Any]) -> Host:
     surroundings = extensions.get(SCOPE_EXTENSION)
     if isinstance(surroundings, Surroundings):
         return Host(surroundings)
-    return Host(Surroundings(mode="serve", embedded=_is_on(os.environ.get("FASTLANE_EMBEDDED"))))
+    return Host(surroundings_alone())
+
+
+def surroundings_alone() -> Surroundings:
+    """Of a process that nobody of ours has started."""
+    return Surroundings(mode="serve", embedded=_is_on(os.environ.get("FASTLANE_EMBEDDED")))
 
 
 @contextlib.asynccontextmanager
 async def script(config: str | None, embedded: bool) -> AsyncIterator[None]:
     """Bind for the time of a block; nothing is consumed, nothing is scheduled."""
     handoff = inherited_handoff() if config is None else None
-    embedded = embedded or _is_on(os.environ.get("FASTLANE_EMBEDDED"))
+    embedded = embedded or surroundings_alone().embedded
     tenancy = await Tenancy.begin(Host(Surroundings(mode="script", config=config, embedded=embedded), handoff))
     try:
         yield

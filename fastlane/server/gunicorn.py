@@ -12,7 +12,11 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]
+from msgspec import structs
 
+from fastlane.resources import are_declared
+from fastlane.resources.lock import MachineLock
+from fastlane.resources.surroundings import Surroundings
 from fastlane.server.config import LaneConfig
 from fastlane.server.server import SILENT_SECONDS, LaneServer
 from fastlane.server.worker import end_leftovers, freeze
@@ -52,10 +56,32 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
             ssl_keyfile=cfg.keyfile if cfg.is_ssl else None,
             ssl_ca_certs=cfg.ca_certs if cfg.is_ssl else None,
             ssl_cert_reqs=cfg.cert_reqs,
+            surroundings=self._surroundings(),
         )
         if cfg.is_ssl and cfg.ciphers:
             config.ssl_ciphers = cfg.ciphers
         return config
+
+    def _surroundings(self) -> Surroundings | None:
+        """What the app's resources are told of this process: it prepares by itself, with a place among its siblings."""
+        if not are_declared():
+            return None
+        from fastlane.tenancy import surroundings_alone
+
+        place = self._take_place()
+        return structs.replace(surroundings_alone(), index=place % self.cfg.workers, workers=self.cfg.workers)
+
+    def _take_place(self) -> int:
+        """The first that no sibling has. gunicorn numbers its workers by age, and tells nobody who replaces whom.
+
+        While gunicorn reloads there are twice as many workers as places: the new ones then share them with the old.
+        """
+        for place in range(self.cfg.workers * 2):
+            lock = MachineLock(f"gunicorn-{self.ppid}-{place}")
+            if lock.try_acquire():
+                self._place = lock  # until this process ends
+                return place
+        return int(self.age)
 
     def run(self) -> None:
         """Serve until the arbiter says TERM, or is gone."""
