@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +21,7 @@ from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.envelope import Outgoing
 from fastlane.pubsub.lanes import Lane, Ticket, Waiting
 from fastlane.pubsub.provider import BrokerUnavailable, Publisher
+from fastlane.pubsub.room import Room
 from fastlane.resources.configuration import PubSubOptions
 from fastlane.resources.quantities import octets, seconds
 
@@ -52,24 +52,18 @@ class Dispatcher:
         self._publisher = publisher
         self._batch_size = capabilities.batch_size
         self._batch_bytes = capabilities.batch_bytes
-        self._most = options.max_outgoing
-        self._most_bytes = octets(options.max_outgoing_bytes)
+        self._room = Room(options.max_outgoing, octets(options.max_outgoing_bytes))
         self._timeout = seconds(options.publish_timeout)
         self._loop = asyncio.get_running_loop()
-        self._count = 0
-        self._bytes = 0
-        self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
         self._running: dict[asyncio.Task[None], Sequence[Waiting]] = {}
         self._abandoned: set[asyncio.Task[None]] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._troubled = False
-        self._closed = False
-        self._empty: asyncio.Future[None] | None = None
 
     @property
     def outgoing(self) -> int:
         """Messages that are not confirmed yet."""
-        return self._count
+        return self._room.count
 
     async def publish(self, lane: Lane, message: Outgoing) -> None:
         """Answers once the broker has the message.
@@ -80,12 +74,8 @@ class Dispatcher:
         """
         size = message.size
         deadline = self._loop.time() + self._timeout
-        if self._queue or not self._fits(size):
-            await self._room(size, deadline)
-        else:
-            self._open()
-            self._count += 1
-            self._bytes += size
+        if not self._room.enter(size):
+            await self._room.wait(size, deadline)
         trouble = None
         if lane.idle:
             trouble = await self._alone(lane, message, size, deadline)
@@ -127,7 +117,7 @@ class Dispatcher:
         finally:
             lane.pumps -= 1
             if not keep:
-                self._release(1, size)
+                self._room.leave(1, size)
             self._wake(lane)
 
     async def publish_many(self, lane: Lane, messages: Sequence[Outgoing]) -> None:
@@ -138,13 +128,9 @@ class Dispatcher:
         try:
             for message in messages:
                 size = message.size
-                if self._queue or not self._fits(size):
+                if not self._room.enter(size):
                     self._wake(lane)
-                    await self._room(size, self._loop.time() + self._timeout)
-                else:
-                    self._open()
-                    self._count += 1
-                    self._bytes += size
+                    await self._room.wait(size, self._loop.time() + self._timeout)
                 lane.add(Waiting(message, size, ticket))
             self._wake(lane)
             while not ticket.future.done():
@@ -160,64 +146,12 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Wait for what is under way, for ``publish_timeout`` at most, and free the connections."""
-        self._closed = True
-        if self._count:
-            self._empty = self._loop.create_future()
-            await asyncio.wait((self._empty,), timeout=self._timeout)
+        await self._room.close(self._timeout)
         for pump in self._pumps:
             pump.cancel()
         if self._pumps:
             await asyncio.wait(self._pumps, timeout=1.0)
         await self._publisher.close()
-
-    def _open(self) -> None:
-        if self._closed:
-            raise Unavailable("no message is taken any more: the app stops")
-
-    def _fits(self, size: int) -> bool:
-        # One that is larger than the whole buffer goes when nothing else is there.
-        return self._count < self._most and (self._bytes + size <= self._most_bytes or self._count == 0)
-
-    async def _room(self, size: int, deadline: float) -> None:
-        """Wait until there is room for a message, in the order of asking, and take it."""
-        self._open()
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._queue.append((waiter, size))
-        timer = self._loop.call_at(deadline, self._turn_away, waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._release(1, size)  # admitted, and cancelled in the same moment
-            else:
-                self._admit()  # whoever stood behind it may fit
-            raise
-        finally:
-            timer.cancel()
-
-    def _turn_away(self, waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            waiter.set_exception(Unavailable("too many messages wait to be published"))
-            self._admit()
-
-    def _release(self, count: int, size: int) -> None:
-        self._count -= count
-        self._bytes -= size
-        if self._queue:
-            self._admit()
-        if self._empty is not None and not self._count and not self._empty.done():
-            self._empty.set_result(None)
-
-    def _admit(self) -> None:
-        while self._queue:
-            waiter, size = self._queue[0]
-            if not waiter.done():
-                if not self._fits(size):
-                    return
-                self._count += 1
-                self._bytes += size
-                waiter.set_result(None)
-            self._queue.popleft()
 
     def _wake(self, lane: Lane) -> None:
         """Start as many pumps as have something to do."""
@@ -266,7 +200,7 @@ class Dispatcher:
         except asyncio.CancelledError:
             for waiting in batch:
                 waiting.ticket.settle(Unavailable("the app stops"))
-            self._release(len(batch), sum(waiting.size for waiting in batch))
+            self._room.leave(len(batch), sum(waiting.size for waiting in batch))
             raise
 
     async def _request(self, lane: Lane, batch: list[Waiting]) -> Sequence[str | Exception]:
@@ -308,7 +242,7 @@ class Dispatcher:
             self._say(trouble)
         else:
             self._well()
-        self._release(len(batch) - len(again), size)
+        self._room.leave(len(batch) - len(again), size)
         return again
 
     def _say(self, trouble: BrokerUnavailable) -> None:
@@ -324,7 +258,7 @@ class Dispatcher:
     def _drop(self, batch: list[Waiting]) -> None:
         """Of these nobody waits any more for some."""
         gone = [waiting for waiting in batch if waiting.ticket.future.done()]
-        self._release(len(gone), sum(waiting.size for waiting in gone))
+        self._room.leave(len(gone), sum(waiting.size for waiting in gone))
 
     def _expire(self, ticket: Ticket) -> None:
         if not ticket.future.done():
