@@ -176,23 +176,13 @@ def _hook_of_exceptions(original: Callable[..., None]) -> Callable[..., None]:
     return hook
 
 
-class _Arguments:
-    """As the hooks of threads and of finalizers get them, with another exception."""
-
-    def __init__(self, arguments: Any, error: BaseException) -> None:
-        self.exc_type = type(error)
-        self.exc_value = error
-        self.exc_traceback = error.__traceback__ or arguments.exc_traceback
-        for name in ("thread", "err_msg", "object"):
-            if hasattr(arguments, name):
-                setattr(self, name, getattr(arguments, name))
-
-
 def _hook_of_arguments(original: Callable[..., None]) -> Callable[..., None]:
     def hook(arguments: Any) -> None:
         error = arguments.exc_value
         if redactor.is_active and error is not None and (clean := substitute(error)) is not error:
-            arguments = _Arguments(arguments, clean)
+            # A tuple with names, of a type that has no name of its own everywhere; Python's hooks take no other.
+            rest = tuple(arguments)[3:]
+            arguments = type(arguments)((type(clean), clean, clean.__traceback__ or arguments.exc_traceback, *rest))
         original(arguments)
 
     return hook
