@@ -127,15 +127,15 @@ class Handling:
         try:
             value = self._decode(delivery.payload)
         except Exception as error:
-            held.outcome = "undecodable"
-            held.error = one_line(error)
+            self._spoil(held, error)
             return self._outcomes.put(held)
         if self._wants_message:
             message = self._message(held, value)
             return self._launch(held, message, (held,), (message,))
         if self._threads is not None or self._once is not None:
             return self._launch(held, value, (held,), ())
-        # PERF: the usual case by the shortest way: 2.6 µs from here to the outcome on 3.11, half of it asyncio's task.
+        # PERF: the usual case by the shortest way. A message costs 2.6 µs from the source to its acknowledgement on one
+        # event loop and 4.2 µs with the second thread (uvloop, 3.11), of which the task is 1 µs.
         self.timeouts.running[held] = None
         held.task = self._start(self._call_one(held, value))
         return None
@@ -149,8 +149,7 @@ class Handling:
             try:
                 value = self._decode(held.delivery.payload)
             except Exception as error:
-                held.outcome = "undecodable"
-                held.error = one_line(error)
+                self._spoil(held, error)
             else:
                 values.append(self._message(held, value) if self._wants_message else value)
                 sound.append(held)
@@ -185,6 +184,11 @@ class Handling:
             delivery.attributes,
             delivery.ordering_key,
         )
+
+    def _spoil(self, held: Held, error: Exception) -> None:
+        held.outcome = "undecodable"
+        held.error = one_line(error)
+        logger.warning("message %s of %s can't be decoded: %s", held.delivery.id, self._name, held.error)
 
     # Running
 

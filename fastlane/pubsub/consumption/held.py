@@ -28,7 +28,7 @@ class Run(Struct, eq=False, kw_only=True):
         freed: the consumption has taken its permit back.
     """
 
-    # PERF: a Struct is made in C: 0.14 µs with all these fields, measured on 3.11; a class with __slots__ 0.75 µs.
+    # PERF: a Struct is made in C: 0.09 µs with all the fields of Held (3.11); a class with __slots__ 0.18 µs.
     task: Any = None
     deadline: float = 0.0
     expired: bool = False

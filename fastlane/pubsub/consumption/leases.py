@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 from fastlane.pubsub.clock import Clock, sleep
 from fastlane.pubsub.consumption.backoff import Backoff
+from fastlane.pubsub.consumption.custody import Custody
 from fastlane.pubsub.consumption.health import Health, Troubles
 from fastlane.pubsub.consumption.held import Held
 from fastlane.pubsub.provider import Source
@@ -21,12 +21,11 @@ class LeaseKeeper:
     of its time when it is extended first, and a handler that is quick costs nothing.
 
     Args:
-        held: answers everything that is held at the moment.
-        lost: called with those that somebody else may have now: the broker has said so.
-        lapsed: called with those whose time has passed while the broker could not be reached.
+        custody: of what is extended; it is told what was lost, and whose time has passed while the broker could not be
+            reached.
     """
 
-    __slots__ = ("_ack_deadline", "_clock", "_health", "_held", "_lapsed", "_lost", "_source", "_troubles")
+    __slots__ = ("_ack_deadline", "_clock", "_custody", "_health", "_source", "_troubles")
 
     def __init__(
         self,
@@ -35,19 +34,14 @@ class LeaseKeeper:
         clock: Clock,
         health: Health,
         troubles: Troubles,
-        *,
-        held: Callable[[], Sequence[Held]],
-        lost: Callable[[Sequence[Held]], object],
-        lapsed: Callable[[Sequence[Held]], object],
+        custody: Custody,
     ) -> None:
         self._source = source
         self._ack_deadline = ack_deadline
         self._clock = clock
         self._health = health
         self._troubles = troubles
-        self._held = held
-        self._lost = lost
-        self._lapsed = lapsed
+        self._custody = custody
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -63,7 +57,7 @@ class LeaseKeeper:
         """Extend what has to be. Answers whether the broker has answered."""
         now = self._clock.time()
         young = now - self._ack_deadline / 6
-        due = [held for held in self._held() if held.leased_at <= young and not held.lost]
+        due = [held for held in self._custody.held if held.leased_at <= young and not held.lost]
         if not due:
             return True
         sent = [held.delivery for held in due]
@@ -75,7 +69,7 @@ class LeaseKeeper:
             over = self._clock.time() - self._ack_deadline
             lapsed = [held for held in due if held.leased_at <= over]
             if lapsed:
-                self._lapsed(lapsed)
+                self._custody.lapse(lapsed)
             return False
         self._troubles.worked("extend leases")
         missing = {id(delivery) for delivery in lost} if lost else ()
@@ -89,5 +83,5 @@ class LeaseKeeper:
                 held.leased_at = now
         self._health.extended += len(due) - len(gone)
         if gone:
-            self._lost(gone)
+            self._custody.lose(gone)
         return True

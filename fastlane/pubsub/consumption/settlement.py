@@ -140,7 +140,7 @@ class Settlement:
                 acknowledged(held, True)
         if lapsed:
             logger.warning(
-                "subscription %s: %d messages were handled after their lease was lost, and will be handled again: %s%s",
+                "subscription %s: %d messages were handled after their lease was lost, and may be handled again: %s%s",
                 self._bound.source,
                 len(lapsed),
                 ", ".join(lapsed[:3]),

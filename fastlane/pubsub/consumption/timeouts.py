@@ -17,8 +17,7 @@ _EARLY = 0.002
 class Timeouts:
     """The runs of one subscription, in the order in which they began, and one timer for all of them.
 
-    All have the same time, so that the first is always the next. There is no timer per message: one costs 0.9 µs, and
-    `asyncio.timeout` 2.5 µs.
+    All have the same time, so that the first is always the next.
 
     Args:
         timeout: seconds of a run.
@@ -31,6 +30,7 @@ class Timeouts:
             it takes it out. It also keeps the tasks alive.
     """
 
+    # PERF: a timer per message is 1.7 µs, `asyncio.timeout` 4.1 µs (uvloop, 3.11); all the rest of a message is 3.
     __slots__ = ("_abandon", "_clock", "_dying", "_expire", "_grace", "_timer", "running", "timeout")
 
     def __init__(

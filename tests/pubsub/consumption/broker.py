@@ -15,9 +15,9 @@ from fastlane.pubsub.envelope import DeadLetter, Delivery
 from fastlane.pubsub.provider import Administrator, BoundSubscription, Provider, Publisher, Source
 
 Order = Literal["none", "heads", "groups", "loose"]
-"""``heads``: nothing of a key behind an unsettled message (SQLite, PostgreSQL); ``groups``: several of a key at once, but
-none while any of it is leased or delayed (SQS FIFO); ``loose``: more of a key to who has the earlier ones, and a message
-that waits for its next attempt holds nothing back (Google)."""
+"""``heads``: nothing of a key behind an unsettled message (SQLite, PostgreSQL); ``groups``: several of a key at once,
+but none while any of it is leased or delayed (SQS FIFO); ``loose``: more of a key to who has the earlier ones, and a
+message that waits for its next attempt holds nothing back (Google)."""
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -301,7 +301,9 @@ class TinySource(Source):
 class TinyProvider(Provider):
     """Threaded, unless it is given a clock."""
 
-    capabilities = Capabilities(ordering=True, blocks_key=True, exactly_once=False, exact_attempts=True, ordered_delay=True)
+    capabilities = Capabilities(
+        ordering=True, blocks_key=True, exactly_once=False, exact_attempts=True, ordered_delay=True
+    )
 
     def __init__(self, broker: Broker, **changes: Any) -> None:
         super().__init__("tiny", None)

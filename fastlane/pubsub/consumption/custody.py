@@ -1,0 +1,387 @@
+"""The messages that one subscription has in its hands in this worker: what is next for each, from arrival to departure.
+
+A message leaves only once the broker has said that it has acknowledged it, taken it back or dead-lettered it. Whatever
+goes wrong before that, its lease lapses, and it comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from fastlane.pubsub.capabilities import Capabilities
+from fastlane.pubsub.clock import Clock
+from fastlane.pubsub.consumption.health import Health, Troubles, logger, one_line
+from fastlane.pubsub.consumption.held import Held, Run
+from fastlane.pubsub.consumption.lanes import Lanes
+from fastlane.pubsub.consumption.settlement import Settlement
+from fastlane.pubsub.consumption.waiting import Waiting
+from fastlane.pubsub.envelope import Delivery
+from fastlane.pubsub.provider import BoundSubscription, Source
+from fastlane.pubsub.subscription import Subscription
+
+__all__ = ["Custody"]
+
+_POISON_DELIVERIES = 3
+_MOST_REMEMBERED = 1000
+
+
+class Custody:
+    """Decides what becomes of each message. Used on the consuming event loop.
+
+    Args:
+        share: how many runs there may be at the same time.
+        begin: takes a run to the handlers. It comes back through `ended`.
+        changed: called when there may be room again, or nothing left.
+
+    Attributes:
+        running: how many runs there are.
+        draining: nothing is started any more, and what would be is handed back.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription[Any],
+        bound: BoundSubscription,
+        capabilities: Capabilities,
+        source: Source,
+        share: int,
+        clock: Clock,
+        health: Health,
+        troubles: Troubles,
+        begin: Callable[[Run], object],
+        changed: Callable[[], object],
+    ) -> None:
+        attempts = bound.max_attempts
+        self.running = 0
+        self.draining = False
+        self._bound = bound
+        self._share = share
+        self._clock = clock
+        self._health = health
+        self._begin = begin
+        self._changed = changed
+        self._size = subscription.batch.size if subscription.batch else 1
+        # Followers of a key, heads in their backoff and what is on its way to the broker have this much room besides.
+        self._most_held = 2 * share * self._size + 100
+        self._retry = subscription.retry
+        self._filter = subscription.filter
+        self._delivery_limit = math.inf if attempts is None else 2 * attempts + 10
+        self._most_backoff = math.inf if capabilities.max_backoff is None else capabilities.max_backoff
+        self._whole_seconds = capabilities.whole_seconds
+        self._blocks_key = capabilities.blocks_key
+        self._lanes = Lanes() if bound.topic.ordered else None
+        self._waiting = Waiting(clock, self._lanes, subscription.batch, self._doomed, self._start)
+        self._settlement = Settlement(bound, source, clock, health, troubles, self._acknowledged, changed)
+        self._table: dict[str, Held] = {}  # what is leaving is no longer here
+        self._numbers = itertools.count()
+        # Handled, and their lease was lost before the broker heard of it: when they come again, it is told.
+        self._remembered: dict[str, tuple[str, int]] = {}
+
+    # What is held
+
+    @property
+    def held(self) -> Sequence[Held]:
+        """Everything whose lease has to be extended."""
+        return [*self._table.values(), *self._settlement.leaving]
+
+    @property
+    def count(self) -> int:
+        """How many that are."""
+        return len(self._table) + len(self._settlement.leaving)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is held, and no call to the broker is under way; abandoned handlers may still run."""
+        return not self._table and not self._settlement.leaving and not self._settlement.busy
+
+    @property
+    def busy(self) -> bool:
+        """A call to the broker is under way."""
+        return self._settlement.busy
+
+    def room(self, asked: int) -> int:
+        """How many messages may be received, where ``asked`` are on their way."""
+        free = (self._share - self.running) * self._size - len(self._waiting.ready)
+        return min(free, self._most_held - self.count) - asked
+
+    # Arriving
+
+    def admit(self, deliveries: Sequence[Delivery]) -> None:
+        """They were received."""
+        self._health.received += len(deliveries)
+        if self.draining:
+            return self._settlement.release([Held(delivery, 0.0, delivery.attempt, "") for delivery in deliveries])
+        now = self._clock.time()
+        table, waiting, wanted = self._table, self._waiting, self._filter
+        for delivery in deliveries:
+            key = delivery.broker_id
+            known = table.get(key)
+            if known is not None:
+                if known.delivery.id == delivery.id and known.delivery.payload == delivery.payload:
+                    self._adopt(known, delivery, now)
+                    continue
+                key = f"{key} {next(self._numbers)}"  # two nodes of a broker may give the same id
+            held = Held(delivery, now, delivery.attempt, key)
+            table[key] = held
+            if self._remembered and self._remembered.pop(key, None) == (delivery.id, hash(delivery.payload)):
+                held.stage = "done"
+                self._settlement.acknowledge(held)
+                continue
+            if delivery.receives > self._delivery_limit:
+                held.doomed = "delivery-limit"
+                held.error = f"received {delivery.receives} times: it may be what kills its workers"
+            elif wanted is not None:
+                try:
+                    if not wanted.matches(delivery.attributes):
+                        self._pass_by(held)
+                        continue
+                except Exception:
+                    held.doomed = "filter"  # asked again when its turn comes
+            waiting.add(held)
+        self._start()
+        return None
+
+    def _adopt(self, held: Held, delivery: Delivery, now: float) -> None:
+        """It has come again while it is in our hands: its lease was lost, and here is a new one."""
+        if not held.lost:
+            self._health.lost += 1
+        held.lost = False
+        held.delivery = delivery
+        held.leased_at = now
+        held.attempt = max(held.attempt, delivery.attempt)
+
+    def _pass_by(self, held: Held) -> None:
+        self._health.filtered += 1
+        held.stage = "done"
+        self._settlement.acknowledge(held)
+
+    # Starting
+
+    def _start(self) -> None:
+        """Start what can be started."""
+        while self.running < self._share and not self.draining:
+            run = self._waiting.take()
+            if run is None:
+                break
+            self.running += 1
+            for held in run.messages:
+                held.stage = "handed"
+            self._begin(run)
+
+    def _doomed(self, held: Held) -> None:
+        """Its turn has come, and it is not to be started."""
+        if held.doomed != "filter":
+            return self._dead_letter(held, held.doomed)
+        assert self._filter is not None
+        try:
+            wanted = self._filter.matches(held.delivery.attributes)
+        except Exception as error:
+            logger.error("filter of %s failed: message %s", self._bound.source, held.delivery.id, exc_info=error)
+            held.outcome = "failed"
+            held.error = one_line(error)
+            self._health.failed += 1
+            return self._failed(held)
+        if wanted:
+            held.doomed = ""
+            self._waiting.turn(held)
+        else:
+            self._pass_by(held)
+            asyncio.get_running_loop().call_soon(self._advance, held)  # not at once: there may be a thousand of them
+        return None
+
+    # Ending
+
+    def ended(self, runs: deque[Run]) -> None:
+        """The handlers are done with these."""
+        released: list[Held] = []
+        while runs:
+            run = runs.popleft()
+            try:
+                if not run.judged:
+                    run.judged = True
+                    if run.abandoned:
+                        self._health.abandoned += 1
+                    else:
+                        run.freed = True
+                        self.running -= 1
+                    for held in run.messages:
+                        self._judge(held, released)
+                elif not run.freed:
+                    run.freed = True
+                    self.running -= 1
+            except Exception as error:  # a mistake of ours: its lease lapses, and the others go on
+                logger.error("the outcome of a handler of %s", self._bound.source, exc_info=error)
+        if released:
+            self._settlement.release(released)
+        self._start()
+        self._changed()
+
+    def _judge(self, held: Held, released: list[Held]) -> None:
+        outcome = held.outcome
+        if held.stage != "handed":
+            return  # the drain could not wait for it
+        if outcome == "done":
+            self._health.handled += 1
+            held.stage = "done"
+            if held.in_lane:
+                self._advance(held)
+            self._settlement.acknowledge(held)
+            return
+        if outcome == "failed" or outcome == "undecodable":
+            self._health.failed += 1
+        if held.lost:
+            behind = self._leave(held)
+            self._settlement.release(behind)
+        elif outcome == "released":
+            behind = self._leave(held)
+            released.append(held)
+            released += behind
+        elif outcome == "rejected":
+            self._dead_letter(held, "rejected")
+        else:
+            self._failed(held)
+
+    def _failed(self, held: Held) -> None:
+        retry = self._retry
+        poison = held.outcome == "undecodable"
+        if held.attempt >= _POISON_DELIVERIES if poison else retry.exhausted(held.attempt):
+            return self._dead_letter(held, "decode" if poison else "attempts")
+        delay = min(retry.delay(held.attempt) if held.delay is None else held.delay, self._most_backoff)
+        if self._whole_seconds:
+            delay = math.ceil(delay)
+        self._health.retried += 1
+        if not held.in_lane or self._blocks_key:
+            self._forget(held)
+            self._settlement.retry(held, delay, self._returned)
+        elif self.draining:
+            self._settlement.release([held, *self._leave(held)])
+        else:
+            # The broker would hand out the next one of this key: keep the place, and try again from here. Another
+            # object, because the handler of this one may still be running, abandoned.
+            assert self._lanes is not None
+            successor = Held(held.delivery, held.leased_at, held.attempt + 1, held.key, doomed=held.doomed)
+            self._table[held.key] = successor
+            self._lanes.replace(held, successor)
+            self._waiting.postpone(successor, delay)
+        return None
+
+    def _returned(self, held: Held, left: bool) -> None:
+        """The broker has it again, and holds its key back: what was received behind it goes there, too."""
+        self._settlement.release(self._leave(held))
+
+    def _dead_letter(self, held: Held, reason: str) -> None:
+        self._forget(held)
+        self._settlement.dead_letter(held, reason, held.error, self._buried)
+
+    def _buried(self, held: Held, left: bool) -> None:
+        if left:
+            self._advance(held)
+            self._start()
+        else:
+            self._settlement.release(self._leave(held))
+
+    def _advance(self, held: Held) -> None:
+        """It is done for good: the next of its key has its turn."""
+        if self._lanes is None:
+            return
+        follower = self._lanes.advance(held)
+        if follower is None:
+            return
+        if self.draining:
+            self._settlement.release([follower, *self._leave(follower)])
+        else:
+            self._waiting.turn(follower)
+
+    def _leave(self, held: Held) -> list[Held]:
+        """It is not going to be done here. Answers what has to follow it, in order."""
+        self._forget(held)
+        if self._lanes is None:
+            return []
+        behind = self._lanes.leave(held)
+        for follower in behind:
+            self._forget(follower)
+        return behind
+
+    def _acknowledged(self, held: Held, confirmed: bool) -> None:
+        self._forget(held)
+        if not confirmed:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            delivery = held.delivery
+            self._remembered[delivery.broker_id] = (delivery.id, hash(delivery.payload))
+
+    def _forget(self, held: Held) -> None:
+        if self._table.get(held.key) is held:
+            del self._table[held.key]
+
+    # Leases
+
+    def lose(self, gone: Sequence[Held]) -> None:
+        """Somebody else may have these by now."""
+        self._health.lost += len(gone)
+        for held in gone:
+            held.lost = True
+        running = [held.delivery.id for held in gone if held.stage == "handed"]
+        if running:
+            logger.warning(
+                "subscription %s lost the leases of %d running messages, which may be handled twice: %s%s",
+                self._bound.source,
+                len(running),
+                ", ".join(running[:3]),
+                ", …" if len(running) > 3 else "",
+            )
+        self._drop(gone)
+
+    def lapse(self, over: Sequence[Held]) -> None:
+        """The broker could not be asked in time: what has not started is not going to be."""
+        self._drop([held for held in over if held.stage == "waiting"])
+
+    def _drop(self, gone: Iterable[Held]) -> None:
+        behind: list[Held] = []
+        dropped: set[Held] = set()
+        for held in gone:
+            if held.stage == "waiting":
+                dropped.add(held)
+                behind += self._leave(held)
+            elif held.stage == "handed" and held.in_lane:
+                assert self._lanes is not None
+                followers = self._lanes.followers(held)
+                for follower in followers:
+                    self._forget(follower)
+                behind += followers
+        self._waiting.remove(dropped)
+        self._settlement.release([held for held in behind if held not in dropped and not held.lost])
+        self._changed()
+
+    # Handing back
+
+    def hand_back(self) -> None:
+        """The drain begins: start nothing more, and hand back what has not been started.
+
+        What waits for a message of its key that is running stays until that has ended: the order is kept.
+        """
+        self.draining = True
+        unstarted: list[Held] = []
+        for held in self._waiting.clear():
+            unstarted.append(held)
+            unstarted += self._leave(held)
+        self._settlement.release(unstarted)
+
+    def hand_back_all(self) -> None:
+        """The drain ends: hand back whatever has not been settled."""
+        handed = [held for held in self._table.values() if held.stage == "handed"]
+        left: list[Held] = []
+        for held in [*self._settlement.give_up(), *handed]:
+            held.stage = "settling"
+            left.append(held)
+            left += self._leave(held)
+        self._settlement.release(left)
+
+    def give_up(self) -> None:
+        """End every call to the broker: what is still here comes again when its lease has lapsed."""
+        self._settlement.give_up()
