@@ -231,7 +231,7 @@ def _bury(store: Store, burials: Sequence[Burial]) -> list[None]:
         letter, lease = one.letter, one.lease
         if not store.execute(_ACK, _these(one.subscription, [lease])):
             continue  # the lease was lost: somebody else has it now, and decides
-        store.insert(
+        store.execute(
             _BURY,
             (
                 one.subscription,

@@ -187,8 +187,7 @@ class Database:
             for job in jobs:
                 job.error = fault
         else:
-            if store.touched:
-                self._committed(store.touched)
+            self._committed(store.touched)
         return True
 
     def _translated(self, error: Exception) -> Exception:

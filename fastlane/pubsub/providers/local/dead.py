@@ -54,8 +54,8 @@ _LIST = f"""SELECT json_group_array(json_array(
     FROM (SELECT x.position, m.id, m.key, m.published_at, m.attributes, m.body, x.reason, x.error, x.source, x.attempt,
           x.died_at {_CHOSEN})"""
 _PLACES = f"SELECT json_group_array(json_array(position, seq, key)) FROM (SELECT x.position, x.seq, m.key {_CHOSEN})"
-_COPY = """INSERT INTO message (id, key, published_at, stored_at, due_at, attributes, body)
-    SELECT id, key, published_at, ?2, 0, attributes, body FROM message WHERE seq = ?1"""
+_COPY = """INSERT INTO message (seq, id, key, published_at, stored_at, due_at, attributes, body)
+    SELECT ?3, id, key, published_at, ?2, 0, attributes, body FROM message WHERE seq = ?1"""
 _DELIVER = "INSERT INTO delivery (seq, subscription, key, visible_at) VALUES (?, ?, ?, ?)"
 _REMOVE = "DELETE FROM dead WHERE position IN (SELECT value FROM json_each(?))"
 
@@ -107,7 +107,8 @@ def _replay(store: Store, selections: Sequence[Selection]) -> list[int]:
         number, places = _taken(store, selection)
         for place in places:
             # A new place in the order: what came after it may be running.
-            seq = store.insert(_COPY, (place.seq, store.now()))
+            seq = store.next_seq()
+            store.execute(_COPY, (place.seq, store.now(), seq))
             store.execute(_DELIVER, (seq, number, place.key, 0 if place.key is None else None))
         promote(store, number, {place.key for place in places if place.key is not None})
         drop_unwanted(store, (place.seq for place in places))

@@ -26,12 +26,15 @@ __all__ = ["Housekeeper", "checkpoint", "purge_old", "shrink"]
 logger = logging.getLogger("fastlane.pubsub")
 
 CALM = 1.0
-BUSY = 0.1
+BUSY = 0.05
 FOLLOWING = 2.0
 PURGE_EVERY = 60.0
-LONG_WAL = 4096
-"""Pages of the WAL, 16 MiB, beyond which writers wait until it can begin anew."""
-BUSY_WAL = 1024
+LONG_WAL = 1000
+"""Pages of the WAL, 4 MiB, beyond which writers wait a moment so that it can begin anew.
+
+As short as SQLite's own default: *measured* 160 µs for a commit that reuses the WAL, 260 to 400 for one that makes its
+file longer, as then the file system writes its journal, too.
+"""
 CHUNK = 500
 LARGE_FILE = 64 * 1024 * 1024
 SMALL_CONTENT = 8 * 1024 * 1024
@@ -66,28 +69,36 @@ class Housekeeper:
 
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
-        self._stop = threading.Event()
+        self._stopped = False
+        self._wake = threading.Event()
         self._leader = Leader(f"{options.path}.leader")
         self._store: Store | None = None
         self._lock: Store | None = None
         self._version: int | None = None
         self._purge_at = 0.0
+        self._checked = time.monotonic()
         self._said = ""
         self._thread = threading.Thread(target=self._run, name="fastlane-local-housekeeper", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Ask it to end. It may be in the middle of a checkpoint: `join` waits for that."""
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Much was written in this process. From any thread."""
+        self._wake.set()
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        wait = 0.0
         try:
-            while not self._stop.wait(wait):
+            while not self._stopped:
+                self._wake.clear()
                 wait = self._round()
+                self._wake.wait(wait)
         finally:
             self._close()
             self._leader.release()
@@ -106,9 +117,11 @@ class Housekeeper:
                 self._purge_at = time.monotonic() + PURGE_EVERY
                 purge_old(self._store)
                 shrink(self._store)
+            began = time.monotonic()
             self._version, pages = checkpoint(self._store, self._lock, self._version)
+            since, self._checked = began - self._checked, began
             self._said = ""
-            return BUSY if pages > BUSY_WAL else CALM
+            return max(BUSY, min(CALM, since * LONG_WAL / pages)) if pages else CALM
         except Exception as error:
             fault = translated(error, self._options.path) if isinstance(error, sqlite3.Error) else error
             if str(fault) != self._said:
@@ -136,15 +149,15 @@ def checkpoint(store: Store, lock: Store, version: int | None) -> tuple[int, int
     """
     if version is not None and lock.one("PRAGMA data_version") == version:
         return version, 0
-    pages = copied = 0
+    pages = 0
     if version is not None:
-        _, pages, copied = store.checkpoint()
+        _, pages, _ = store.checkpoint()
     # Read after the checkpoint: a commit that it has copied must not be taken for a new one the next time.
     after: int = lock.one("PRAGMA data_version")
-    if version is None or (copied < pages and pages > LONG_WAL):
+    if version is None or pages > LONG_WAL:
         # Little is left to copy by now, so that writers wait for a few milliseconds.
         with lock.transaction(durable=False):
-            _, pages, _ = store.checkpoint()
+            store.checkpoint()
             after = lock.one("PRAGMA data_version")
     return after, pages
 

@@ -24,7 +24,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ROWS = 64
 
-_INSERT = "INSERT INTO message (id, key, published_at, stored_at, due_at, attributes, body) VALUES "
+_INSERT = "INSERT INTO message (seq, id, key, published_at, stored_at, due_at, attributes, body) VALUES "
 _FAN_OUT = """INSERT INTO delivery (seq, subscription, key, visible_at)
     SELECT m.seq, s.id, m.key, iif(m.key IS NULL, m.due_at, NULL) FROM message m CROSS JOIN subscription s
     WHERE m.seq BETWEEN ?1 AND ?2 AND s.topic = ?3"""
@@ -104,14 +104,16 @@ def _publish(store: Store, publications: Sequence[Publication]) -> list[list[str
 
 
 def _insert(store: Store, waiting: list[tuple[list[str | Exception], int, Outgoing]]) -> tuple[int, int]:
-    """Answers the first and the last seq, of which none is missing between: nobody else writes now."""
+    """Answers the first and the last seq; all between are of this topic."""
     now = store.now()
-    begin = last = 0
+    begin = seq = store.next_seq()
     for start in range(0, len(waiting), ROWS):
         rows = waiting[start : start + ROWS]
         values: list[object] = []
-        for _, _, message in rows:
+        for answer, index, message in rows:
+            answer[index] = str(seq)
             values += (
+                seq,
                 message.id,
                 message.ordering_key,
                 microseconds(message.published_at),
@@ -120,13 +122,10 @@ def _insert(store: Store, waiting: list[tuple[list[str | Exception], int, Outgoi
                 msgspec.json.encode(message.attributes).decode() if message.attributes else None,
                 message.payload,
             )
+            seq += 1
         # PERF: one statement for many rows gives the interpreter lock away once, executemany once per row.
-        last = store.insert(_INSERT + ",".join(["(?,?,?,?,?,?,?)"] * len(rows)), values)
-        seq = last - len(rows) + 1
-        begin = begin or seq
-        for number, (answer, index, _) in enumerate(rows, start=seq):
-            answer[index] = str(number)
-    return begin, last
+        store.execute(_INSERT + ",".join(["(?,?,?,?,?,?,?,?)"] * len(rows)), values)
+    return begin, seq - 1
 
 
 def _new(

@@ -26,17 +26,21 @@ __all__ = ["LocalProvider"]
 
 FILE = "pubsub.db"
 HOUSEKEEPER_PATIENCE = 5.0
+NUDGE_EVERY = 250
+"""Commits, of about four pages each, after which the WAL is worth a look."""
 
 
 class _Shared:
     """A database with its ringer, shared by all that one event loop has open."""
 
-    def __init__(self, options: StoreOptions) -> None:
+    def __init__(self, options: StoreOptions, housekeeper: Housekeeper | None) -> None:
         self.bells: Path | None = None
         self._options = options
         self._ringer: Ringer | None = None
+        self._housekeeper = housekeeper
+        self._commits = 0
         self.users = 0
-        self.database = Database(options, self._ring)
+        self.database = Database(options, self._committed)
 
     def find_bells(self) -> Path | None:
         if self.bells is None:
@@ -44,7 +48,12 @@ class _Shared:
             self.bells = bell_directory(self._options.path)
         return self.bells
 
-    def _ring(self, subscriptions: set[int]) -> None:
+    def _committed(self, subscriptions: set[int]) -> None:
+        self._commits += 1
+        if self._housekeeper is not None and self._commits % NUDGE_EVERY == 0:
+            self._housekeeper.nudge()
+        if not subscriptions:
+            return
         if self._ringer is None:
             bells = self.find_bells()
             if bells is None:
@@ -102,7 +111,7 @@ class LocalProvider(Provider):
 
     async def open_administrator(self) -> LocalAdministrator:
         options = self._store_options()
-        own = _Shared(options)
+        own = _Shared(options, None)
         return LocalAdministrator(options.path, own.database, own.close)
 
     def _store_options(self) -> StoreOptions:
@@ -117,9 +126,9 @@ class LocalProvider(Provider):
             shared = self._shared.get(loop)
             if shared is None:
                 options = self._store_options()
-                shared = self._shared[loop] = _Shared(options)
                 if self._housekeeper is None:
                     self._housekeeper = Housekeeper(options)
+                shared = self._shared[loop] = _Shared(options, self._housekeeper)
             shared.users += 1
             return shared
 

@@ -1,6 +1,7 @@
 """The tables, and which file this version may open.
 
 message    what was published, once, until its last delivery and dead letter are gone
+             seq         grows with each commit, see `Store.next_seq`
 delivery   a message for a subscription; gone when it is acknowledged
              visible_at  when it may be handed out next: 0 at once, the time of a retry or delay, or the lease's end;
                          NULL: an earlier message of its key is still there. So a claim reads as many rows as it takes
@@ -33,7 +34,7 @@ _STATEMENTS = (
     "CREATE INDEX subscription_topic ON subscription (topic)",
     # The body comes last: columns behind it would be read through all its pages.
     """CREATE TABLE message (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, key TEXT, published_at INTEGER NOT NULL,
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL, key TEXT, published_at INTEGER NOT NULL,
         stored_at INTEGER NOT NULL, due_at INTEGER NOT NULL, attributes TEXT, body BLOB NOT NULL) STRICT""",
     """CREATE TABLE delivery (
         seq INTEGER NOT NULL, subscription INTEGER NOT NULL, key TEXT, visible_at INTEGER,

@@ -6,7 +6,7 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 BUSY_PATIENCE = 5.0
 LOOK_EVERY = 1.0
+SEQ_EPOCH = 1_750_000_000_000
 
 
 class StoreOptions(Struct, frozen=True, kw_only=True):
@@ -109,13 +110,9 @@ class Store:
         """Milliseconds of the machine's clock."""
         return self.clock.now()
 
-    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run it; answers how many rows it changed."""
         return self._connection.execute(sql, parameters).rowcount
-
-    def insert(self, sql: str, parameters: list[Any] | tuple[Any, ...]) -> int:
-        """Run an INSERT; answers the rowid of its last row."""
-        return self._connection.execute(sql, parameters).lastrowid or 0
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
         """The first column of the first row; None where there is none."""
@@ -123,6 +120,13 @@ class Store:
         # handler that computes. So what is long is gathered in SQL, as one JSON text: one row.
         row = self._connection.execute(sql, parameters).fetchone()
         return None if row is None else row[0]
+
+    def next_seq(self) -> int:
+        """For the next message, inside a transaction: above all that there are, and made of the time so that numbers of
+        messages that are gone don't come again."""
+        # PERF: AUTOINCREMENT keeps its count in a table, which is one page more in every commit.
+        newest: int | None = self.one("SELECT max(seq) FROM message")
+        return max((newest or 0) + 1, (self.now() - SEQ_EPOCH) << 10)
 
     def checkpoint(self) -> tuple[int, int, int]:
         """Whether it was busy, how many pages the WAL has, and how many of them are copied into the file now."""
