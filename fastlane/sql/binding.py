@@ -1,0 +1,31 @@
+"""What stands behind a declared database on one event loop."""
+
+from __future__ import annotations
+
+from fastlane.sql.listening import Listening
+from fastlane.sql.pool import Pool
+from fastlane.sql.settings import ConnectionSettings
+
+__all__ = ["Bound"]
+
+
+class Bound:
+    """A database, opened.
+
+    Attributes:
+        settings: how to connect to it, on this or any other event loop.
+        pool: its connections.
+        listening: its LISTEN.
+    """
+
+    __slots__ = ("listening", "pool", "settings")
+
+    def __init__(self, settings: ConnectionSettings, pool: Pool) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.listening = Listening(pool.name, settings)
+
+    async def close(self, timeout: float) -> None:
+        """Bounded by ``timeout`` and a few seconds more."""
+        await self.listening.close()
+        await self.pool.close(timeout)

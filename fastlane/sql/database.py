@@ -1,0 +1,143 @@
+"""A declared database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
+
+from fastlane.errors import ConfigurationError
+from fastlane.resources.declaration import Kind, Place, Resource
+from fastlane.sql.listening import Listener
+from fastlane.sql.queries import Queries
+from fastlane.sql.source import Source
+from fastlane.sql.transactions import Isolation, Transaction, begin
+
+if TYPE_CHECKING:
+    from fastlane.sql.binding import Bound  # noqa: F401  # in the name of the base class
+    from fastlane.sql.settings import ConnectionSettings
+
+__all__ = ["Database"]
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+# Nothing of such a transaction has happened: serialization failure, deadlock, a plan that a new schema made invalid.
+REPEATABLE = ("40001", "40P01")
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
+
+
+class Database(Resource["Bound"], Queries):
+    """A PostgreSQL database, declared by name. Which one it is, the configuration says when the app boots.
+
+    Args:
+        name: kebab-case, at most 30 characters.
+        migrations: the directory of its migrations, relative to the file that declares it; None: another tool's.
+
+    Example:
+        >>> db = Database("blog", migrations="migrations")
+        >>> post = await db.fetch_optional(Post, "SELECT id, title FROM posts WHERE id = $1", id)
+    """
+
+    kind: ClassVar[Kind] = "database"
+
+    def __init__(self, name: str, *, migrations: str | None = "migrations") -> None:
+        super().__init__(name, Place.of_caller())
+        self.migrations = migrations
+
+    @property
+    def _source(self) -> Source:
+        return self.binding.pool
+
+    @property
+    def settings(self) -> ConnectionSettings:
+        """How to connect, for connections of one's own on this or another event loop: `driver.connect`."""
+        return self.binding.settings
+
+    @property
+    def dsn(self) -> str:
+        """Its url with the password, for an ORM: ``postgresql://user:password@host:port/name``."""
+        return self.binding.settings.dsn
+
+    def acquire(self) -> AbstractAsyncContextManager[Any]:
+        """The connection of asyncpg itself: ``async with db.acquire() as connection:``.
+
+        For the block alone; then its settings, locks and listeners are reset, and an open transaction is rolled back.
+        """
+        return self.binding.pool.acquire()
+
+    def transaction(self, *, isolation: Isolation | None = None, readonly: bool = False) -> Transaction:
+        """``async with db.transaction() as tx:`` commits at the end; an exception that leaves the block rolls back.
+
+        Args:
+            isolation: ``read committed``, ``repeatable read`` or ``serializable``; default: the server's, which is read
+                committed unless somebody changed it. For the latter two there is `transact`, which begins again.
+            readonly: whatever writes is refused.
+
+        Raises:
+            ValueError: no such isolation.
+        """
+        return Transaction(self._pool, begin(isolation, readonly))
+
+    async def transact(
+        self,
+        function: Callable[[Transaction, *Ts], Awaitable[R]],
+        *arguments: *Ts,
+        isolation: Isolation = "serializable",
+        max_attempts: int | None = 3,
+    ) -> R:
+        """Run ``await function(tx, *arguments)`` in a transaction, and once more where it collides with another.
+
+        Args:
+            function: may run several times: it does nothing that a rollback can't undo.
+            isolation: see `transaction`.
+            max_attempts: counting the first; None: for ever.
+
+        Raises:
+            asyncpg.SerializationError, asyncpg.DeadlockDetectedError: the last attempt collided, too.
+        """
+        if max_attempts is not None and max_attempts < 1:
+            raise ValueError(f"max_attempts: at least 1, or None for ever; not {max_attempts}")
+        attempt = 1
+        while True:
+            try:
+                async with self.transaction(isolation=isolation) as tx:
+                    return await function(tx, *arguments)
+            except Exception as error:
+                if not _is_repeatable(error) or attempt == max_attempts:
+                    raise
+            await asyncio.sleep(min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE) * random.uniform(0.5, 1.5))
+            attempt += 1
+
+    def listen(self, channel: str) -> Listener:
+        """Notifications of a channel: ``async with db.listen("jobs") as notifications:``, then ``async for``.
+
+        All listeners of a worker share a connection, which is opened again when it is lost: `Notification.missed`.
+
+        Raises:
+            ConfigurationError: the url is a pooler in transaction mode, and there is no ``direct_url`` beside it.
+        """
+        bound = self.binding
+        options = bound.settings.current()
+        if options.pooler and options.direct_url is None:
+            raise ConfigurationError(
+                f"database {self.name!r}: LISTEN needs a session, and a pooler in transaction mode has none\n"
+                f"    mend: give [sql.databases.{self.name}] a direct_url, which leads around the pooler"
+            )
+        return Listener(bound.listening, channel)
+
+    def _pool(self) -> Any:
+        return self.binding.pool
+
+
+def _is_repeatable(error: BaseException | None) -> bool:
+    """Whether a transaction that failed so may be run again. A user's own exception may have come of it."""
+    seen = 0
+    while error is not None and seen < 10:
+        if getattr(error, "sqlstate", None) in REPEATABLE or type(error).__name__ == "InvalidCachedStatementError":
+            return True
+        error = error.__cause__
+        seen += 1
+    return False

@@ -1,0 +1,117 @@
+"""Databases at boot, once for all processes: the embedded server, its databases, migrations."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fastlane.resources.configuration import DatabaseOptions
+from fastlane.sql.embedded import EmbeddedServer, clone_for_test, create_database, drop_database
+from fastlane.sql.migrations import Migration, Migrator, read_migrations
+from fastlane.sql.settings import ConnectionSettings
+
+if TYPE_CHECKING:
+    from fastlane.sql.database import Database
+    from fastlane.sql.service import SqlService
+
+__all__ = ["hold_server", "migrations_of", "prepare_databases"]
+
+logger = logging.getLogger("fastlane.sql")
+
+
+async def prepare_databases(
+    service: SqlService, databases: Mapping[str, Database], stack: AsyncExitStack
+) -> dict[str, str]:
+    """Make every database ready to be used.
+
+    Args:
+        stack: what has to be undone when this process is done with the databases.
+
+    Returns:
+        The urls of those that are embedded, by name.
+
+    Raises:
+        ConfigurationError: the boot must stop: a migration failed, or is pending where they are only checked.
+    """
+    urls: dict[str, str] = {}
+    names = service.embedded_names
+    server = await hold_server(stack) if names else None
+    for name, database in databases.items():
+        migrators = [Migrator.of_framework(), Migrator(name, migrations_of(database))]
+        if server is not None and name in names:
+            urls[name] = await _embedded(service, server, name, migrators, stack)
+        else:
+            settings = service.settings_of(name)
+            applies = service.surroundings.mode == "dev" or service.configuration.sql.migrate == "boot"
+            await _migrate(settings, migrators, service, applies=applies)
+    return urls
+
+
+async def hold_server(stack: AsyncExitStack) -> EmbeddedServer:
+    """The project's embedded server, kept running until ``stack`` is closed."""
+    server = EmbeddedServer()
+    await server.hold()
+    stack.callback(server.release)
+    return server
+
+
+def migrations_of(database: Database) -> list[Migration]:
+    """The migrations of a declared database: beside the module that declares it."""
+    if database.migrations is None:
+        return []
+    directory = Path(database.place.file).parent / database.migrations
+    if database.migrations == "migrations" and not directory.exists():
+        return []  # nobody spoke of migrations
+    return read_migrations(directory)
+
+
+async def _embedded(
+    service: SqlService, server: EmbeddedServer, name: str, migrators: Sequence[Migrator], stack: AsyncExitStack
+) -> str:
+    async def migrate(physical: str) -> None:
+        await _migrate(_settings(server, physical), migrators, service, applies=True)
+
+    if service.surroundings.mode != "test":
+        await create_database(server, name)
+        await migrate(name)
+        return _url(server, name)
+    checksums = "".join(migration.checksum for migrator in migrators for migration in migrator.migrations)
+    fresh = await clone_for_test(server, name, hashlib.sha256(checksums.encode()).hexdigest(), migrate)
+    stack.push_async_callback(drop_database, server, fresh)
+    return _url(server, fresh)
+
+
+async def _migrate(
+    settings: ConnectionSettings, migrators: Sequence[Migrator], service: SqlService, *, applies: bool
+) -> None:
+    async with _connected(settings) as connection:
+        for migrator in migrators:
+            if applies:
+                await migrator.apply(connection, lambda: service.extend("waiting for another machine's migration"))
+            else:
+                await migrator.check(connection)
+
+
+@asynccontextmanager
+async def _connected(settings: ConnectionSettings) -> AsyncIterator[Any]:
+    from fastlane.sql.driver import connect
+
+    connection = await connect(settings, direct=True)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+def _settings(server: EmbeddedServer, physical: str) -> ConnectionSettings:
+    options = DatabaseOptions(url=_url(server, physical))
+    return ConnectionSettings(lambda: options)
+
+
+def _url(server: EmbeddedServer, physical: str) -> str:
+    return f"postgresql://{server.user}@/{quote(physical)}?host={quote(server.host)}"
