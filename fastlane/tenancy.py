@@ -19,7 +19,7 @@ from fastlane.resources.host import HOST_EXTENSION, Host
 from fastlane.resources.surroundings import SCOPE_EXTENSION, Surroundings
 from fastlane.runtime import Runtime
 
-__all__ = ["Tenancy", "host_of", "script", "surroundings_alone"]
+__all__ = ["Tenancy", "alone", "host_of", "script", "surroundings_alone"]
 
 DRAIN_SECONDS = 30.0
 """Where the server does not say how long it waits for what still runs."""
@@ -45,7 +45,7 @@ class _Estate:
         try:
             if handoff is None:
                 runtime.check()
-                async with _alone(self.host.surroundings):
+                async with alone(self.host.surroundings):
                     await runtime.prepare()
             else:
                 runtime.receive(handoff)
@@ -198,7 +198,7 @@ async def script(config: str | None, embedded: bool) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _alone(surroundings: Surroundings) -> AsyncIterator[None]:
+async def alone(surroundings: Surroundings) -> AsyncIterator[None]:
     """While this process prepares, no other one of this project does: several that start at once are safe."""
     if surroundings.mode == "test" or sys.platform == "win32":
         yield

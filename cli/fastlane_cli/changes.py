@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["Sources"]
 
-SUFFIXES = (".py", ".toml", ".env")
+SUFFIXES = (".py", ".toml", ".env", ".sql")
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 
 Mark = tuple[int, int]

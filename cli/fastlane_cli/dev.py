@@ -27,7 +27,18 @@ from fastlane_cli.flags import OptionCommand, serve_flags
 
 __all__ = ["command"]
 
-FLAGS = ("host", "port", "threads", "app_dir", "root_path", "lifespan", "access_log", "log_format", "log_level")
+FLAGS = (
+    "host",
+    "port",
+    "threads",
+    "app_dir",
+    "subscriptions",
+    "root_path",
+    "lifespan",
+    "access_log",
+    "log_format",
+    "log_level",
+)
 LOOK_SECONDS = 0.2
 STOP_SECONDS = 2.0
 """How long a server process may take to end before it is killed. Its own deadline for running requests is shorter."""
@@ -46,17 +57,23 @@ logger = logging.getLogger("fastlane.dev")
     metavar="DIR",
     help="A directory to watch; may be repeated. [the working directory and the app's]",
 )
-def command(target: str, reload: bool, directories: tuple[str, ...], **flags: object) -> None:
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    help="What stands behind resources; what it does not name is embedded. [fastlane.dev.toml, if there is one]",
+)
+def command(target: str, reload: bool, directories: tuple[str, ...], config: str | None, **flags: object) -> None:
     """Serve TARGET in one process, and again after every change, with errors explained.
 
-    Answers are checked against their annotations at every depth. fastlane.toml is not read.
+    Answers are checked against their annotations at every depth. fastlane.toml is not read, nor FASTLANE_CONFIG.
     """
     options = ServeOptions.gather(flags)
     set_up_logging(options.log_level, options.log_format)
     with _bind(options) as listener:
         watched = directories or (os.getcwd(), options.app_dir or os.getcwd(), _directory_of(target))
         sources = Sources(watched) if reload else None
-        sys.exit(_Development(target, options, listener, sources).run())
+        sys.exit(_Development(target, options, config, listener, sources).run())
 
 
 def _bind(options: ServeOptions) -> socket.socket:
@@ -81,14 +98,21 @@ def _directory_of(target: str) -> str:
 class _Development:
     """Runs the server process, watches, and starts another one."""
 
-    def __init__(self, target: str, options: ServeOptions, listener: socket.socket, sources: Sources | None) -> None:
+    def __init__(
+        self,
+        target: str,
+        options: ServeOptions,
+        config: str | None,
+        listener: socket.socket,
+        sources: Sources | None,
+    ) -> None:
         self._listener = listener
         self._sources = sources
         self._wake = threading.Event()
         self._signals = 0
         # The server process ends when this pipe does, however this process ended.
         self._lifeline, self._end = os.pipe()
-        order = json.dumps([target, listener.fileno(), self._lifeline, msgspec.to_builtins(options)])
+        order = json.dumps([target, listener.fileno(), self._lifeline, config, msgspec.to_builtins(options)])
         # -P: a click.py or types.py in the working directory must not shadow what the server itself imports.
         self._arguments = [sys.executable, "-P", "-m", "fastlane_cli.dev_server", order]
 

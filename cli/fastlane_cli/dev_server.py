@@ -20,6 +20,8 @@ from fastlane.app import App
 from fastlane.discovery import load_app
 from fastlane.errors import FastlaneError
 from fastlane.redaction import redacted
+from fastlane.resources import are_declared
+from fastlane.resources.surroundings import Surroundings
 from fastlane.routing.collecting import collect_compile_errors
 from fastlane.server.config import LaneConfig
 from fastlane.server.logs import set_up_logging
@@ -56,7 +58,7 @@ class Explanation:
 
 def main() -> None:
     """Serve until TERM or the end of the lifeline."""
-    target, listener, lifeline, described = json.loads(sys.argv[1])
+    target, listener, lifeline, config, described = json.loads(sys.argv[1])
     options = msgspec.convert({**described, "graceful_timeout": GRACE_SECONDS}, ServeOptions)
     set_up_logging(options.log_level, options.log_format)
     logging.getLogger("uvicorn").setLevel("WARNING")
@@ -68,8 +70,9 @@ def main() -> None:
         sys.dont_write_bytecode = True
         try:
             app = _load(target, options.app_dir)
-            logger.info("serving %s on %s", target, place)
-            _serve(app, options, inherited)
+            surroundings = Surroundings(mode="dev", embedded=True, config=config, subscriptions=options.subscriptions)
+            logger.info("serving %s on %s%s", target, place, _configured_by(surroundings))
+            _serve(app, options, inherited, surroundings)
         except (FastlaneError, BootFailure) as error:
             logger.error("%s\n-- waiting for the next change (%s explains it too) --", error, place)
             _serve(Explanation(str(error)), options, inherited)
@@ -93,9 +96,22 @@ def _load(target: str, app_dir: str) -> object:
     return app
 
 
-def _serve(app: object, options: ServeOptions, listener: socket.socket) -> None:
+def _serve(
+    app: object, options: ServeOptions, listener: socket.socket, surroundings: Surroundings | None = None
+) -> None:
+    config = LaneConfig.from_options(app, options, surroundings=surroundings)
     # A copy, since the server closes what it listens on, and the explanation needs it once more.
-    LaneServer(LaneConfig.from_options(app, options)).run(sockets=[listener.dup()])
+    LaneServer(config).run(sockets=[listener.dup()])
+
+
+def _configured_by(surroundings: Surroundings) -> str:
+    """Where the log says what stands behind the resources; empty if there are none."""
+    if not are_declared():
+        return ""
+    from fastlane.resources.configuration.reading import load
+
+    loaded = load(surroundings)
+    return ", its resources embedded" if loaded.path is None else f", its resources configured by {loaded.name}"
 
 
 def _end_with(lifeline: int) -> None:

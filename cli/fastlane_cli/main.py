@@ -26,6 +26,8 @@ VERBS = {
     "check": "Compile an application and report every error at once.",
     "status": "Show the workers of a running server.",
     "config": "Show the options of serve; check, exemplify and describe the configuration file.",
+    "exec": "Run a command for which an application's resources are prepared.",
+    "shell": "Open a Python prompt with an application and its resources.",
     "secrets": "List the secrets of an application, or look whether all are there.",
 }
 """Each is a module of this package, imported when it is asked for, whose ``command`` does the work."""

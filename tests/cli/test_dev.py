@@ -226,3 +226,49 @@ def test_a_port_that_is_taken_ends_with_3_and_another_one_is_proposed(fastlane: 
     assert outcome.code == 3
     assert outcome.err.startswith(f"fastlane: can't listen on 127.0.0.1:{port}: Address already in use\n")
     assert f"--port {port + 1}" in outcome.err
+
+
+SECRETIVE = """
+from fastlane import App
+from fastlane.secrets import Secret
+
+key = Secret("MAIL_KEY")
+app = App()
+
+@app.get("/")
+async def handler() -> str:
+    return key.get()
+"""
+
+
+def test_resources_are_configured_by_the_file_of_development_alone(dev: type[Dev], directory: Path) -> None:
+    (directory / "hello.py").write_text(SECRETIVE)
+    (directory / "fastlane.toml").write_text("[[ of production, and never read")
+    (directory / "fastlane.dev.toml").write_text('[secrets]\nprovider = "dotenv"\npath = "dev.env"\n')
+    (directory / "dev.env").write_text("MAIL_KEY=for-development\n")
+    running = dev("hello:app")
+    running.wait_for("serving hello:app .*, its resources configured by fastlane.dev.toml")
+    running.port = int(re.findall(r"http://127\.0\.0\.1:(\d+)", "".join(running.seen))[-1])
+    assert running.get() == (200, "for-development")
+    (directory / "dev.env").write_text("MAIL_KEY=for-somebody-else\n")
+    running.wait_for("starting again")
+    running.wait_until_it_serves()
+    assert running.get() == (200, "for-somebody-else")
+
+
+def test_a_mistake_of_the_configuration_is_explained_until_it_is_mended(dev: type[Dev], directory: Path) -> None:
+    (directory / "hello.py").write_text(SECRETIVE)
+    (directory / "other.toml").write_text('[secrets]\nprovider = "dotnev"\n')
+    running = dev("hello:app", "--config", "other.toml")
+    running.wait_until_it_serves()
+    running.wait_for("waiting for the next change")
+    status, text = running.get()
+    assert status == 500
+    assert "other.toml: secrets.provider: expected one of" in text
+    (directory / ".env").write_text("MAIL_KEY=mended-after-all\n")
+    running.wait_for("starting again")
+    running.wait_for("waiting for the next change")
+    (directory / "other.toml").write_text('[secrets]\nprovider = "dotenv"\n')
+    running.wait_for("starting again")
+    running.wait_until_it_serves()
+    assert running.get() == (200, "mended-after-all")

@@ -1,0 +1,105 @@
+"""``fastlane exec``: a command that finds the application's resources prepared."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from fastlane.discovery import load_app
+from fastlane.resources import are_declared
+from fastlane.resources.surroundings import Surroundings
+from fastlane.server.logs import set_up_logging
+
+__all__ = ["command", "resource_options"]
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else ()
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def resource_options(function: _Command) -> _Command:
+    """The options of every verb that binds resources."""
+    for option in (
+        click.option(
+            "--embedded", is_flag=True, default=False, help="What the configuration says nothing about is embedded."
+        ),
+        click.option(
+            "-c", "--config", metavar="FILE", help="Configuration file. [FASTLANE_CONFIG, else fastlane.toml]"
+        ),
+        click.option(
+            "--app-dir", default="", metavar="DIR", help="Directory that comes first when the app is imported."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@resource_options
+@click.argument("target")
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
+def command(target: str, arguments: tuple[str, ...], app_dir: str, config: str | None, embedded: bool) -> None:
+    """Prepare what stands behind TARGET's resources (secrets, embedded servers), and run a command.
+
+    `async with app.resources():` in a Python script that runs there, or in whatever it starts, binds the same. Nothing
+    secret stands in its environment or on its command line. The exit code is the command's.
+    """
+    if arguments[0] == "--":
+        arguments = arguments[1:]
+    if not arguments:
+        raise click.UsageError("which command? Write fastlane exec app:app -- COMMAND")
+    set_up_logging("warning", "text")
+    load_app(target, app_dir)
+    embedded = embedded or os.environ.get("FASTLANE_EMBEDDED", "").lower() in ("1", "true", "on", "yes")
+    sys.exit(asyncio.run(_run(arguments, Surroundings(mode="script", config=config, embedded=embedded))))
+
+
+async def _run(arguments: tuple[str, ...], surroundings: Surroundings) -> int:
+    if not are_declared():
+        return await _spawn(arguments, {}, ())
+    from fastlane.resources.handoff import VARIABLE
+    from fastlane.runtime import Runtime
+    from fastlane.supervisor.memory import MemoryFile
+    from fastlane.tenancy import alone
+
+    runtime = Runtime(surroundings)
+    runtime.check()
+    try:
+        async with alone(surroundings):
+            handoff = await runtime.prepare()
+        file = MemoryFile("fastlane-exec")
+        file.write(handoff.encoded())
+        # For a program between that closes what it does not know: then the script prepares the same once more.
+        environment = {VARIABLE: str(file.fileno()), "FASTLANE_EMBEDDED": "1" if surroundings.embedded else "0"}
+        if handoff.file is not None:
+            environment["FASTLANE_CONFIG"] = handoff.file
+        return await _spawn(arguments, environment, (file.fileno(),))
+    finally:
+        await runtime.close()
+
+
+async def _spawn(arguments: tuple[str, ...], environment: dict[str, str], descriptors: tuple[int, ...]) -> int:
+    """Run it to its end, hand on the signals that this process gets, and answer the exit code."""
+    loop = asyncio.get_running_loop()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments, env={**os.environ, **environment}, pass_fds=descriptors
+        )
+    except OSError as error:
+        click.echo(f"fastlane: {arguments[0]} can't be run: {error.strerror}", err=True)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    for number in _FORWARDED:
+        loop.add_signal_handler(number, _forward, process, number)
+    code = await process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _forward(process: asyncio.subprocess.Process, number: int) -> None:
+    if number != signal.SIGINT:  # a terminal has sent it to the command, too
+        process.send_signal(number)
