@@ -32,7 +32,7 @@ SERVICES: dict[Kind, str] = {
 }
 """The service of each kind, as ``module:class``, in the order in which they are prepared and opened."""
 
-_MARGIN_SECONDS = 1.0
+_MARGIN_SECONDS = 0.5
 """What a service that overruns its time to drain gets to hand back, before it is left to `close`."""
 
 logger = logging.getLogger("fastlane.runtime")
@@ -143,11 +143,20 @@ class Runtime:
     # In each process
 
     def receive(self, handoff: Handoff) -> None:
-        """Take over what another process has prepared."""
+        """Take over what another process has prepared.
+
+        Raises:
+            ConfigurationError: it had no service of a kind that this process declares.
+        """
         self._referenced = frozenset(handoff.referenced)
         self._make_services(handoff.configuration)
         for service in self.services:
-            service.receive(handoff.reports.get(service.name))
+            if service.name not in handoff.reports:
+                raise ConfigurationError(
+                    f"{service.name}: nothing was prepared, since nothing had been declared when the server booted\n"
+                    "    mend: declare resources where the application is imported"
+                )
+            service.receive(handoff.reports[service.name])
 
     async def open(self) -> None:
         """Clients and pools, on the running event loop; from here on the resources may be used."""

@@ -99,6 +99,19 @@ def test_what_another_process_prepared_is_received_with_its_configuration(tmp_pa
     assert STEPS == ["receive", "open", "close"]
 
 
+def test_a_kind_that_was_declared_only_later_is_refused() -> None:
+    async def boot() -> Handoff:
+        first = Runtime(serve())
+        first.check()
+        return await first.prepare()
+
+    handoff = asyncio.run(boot())
+    shelf = Shelf()
+    with pytest.raises(ConfigurationError, match="shelves: nothing was prepared"):
+        Runtime(serve()).receive(handoff)
+    assert shelf
+
+
 def test_octets_that_are_no_handoff_are_refused() -> None:
     with pytest.raises(ValueError, match="no handoff"):
         Handoff.decoded(b"{}")

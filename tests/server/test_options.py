@@ -205,3 +205,39 @@ def test_sizes_have_units():
     for wrong in ("", "1 TiB", "-1", -1, True, 1.5):
         with pytest.raises(ValueError, match="a size"):
             octets(wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "roles"),
+    [
+        ("http", ("http",)),
+        ("cron, SUBSCRIPTIONS", ("subscriptions", "cron")),
+        (["cron", "http", "cron"], ("http", "cron")),
+    ],
+)
+def test_what_the_workers_do_is_a_list(value, roles):
+    assert gather({"run": value}).run == roles
+
+
+@pytest.mark.parametrize("value", ["", "http,,cron", "requests", [], [1], 3])
+def test_what_workers_can_not_do_is_refused(value):
+    with pytest.raises(ConfigurationError, match="some of http, subscriptions, cron, separated by commas"):
+        gather(file={"run": value})
+
+
+def test_workers_without_http_listen_nowhere():
+    assert gather({"run": "subscriptions,cron"}).settings("a:app").addresses == ()
+    assert len(gather({"run": "http"}).settings("a:app").addresses) == 1
+
+
+def test_subscriptions_are_names():
+    assert gather({"subscriptions": "mail, audit"}).subscriptions == ("mail", "audit")
+    with pytest.raises(ConfigurationError, match="names, separated by commas"):
+        gather(file={"subscriptions": []})
+
+
+def test_settings_carry_what_the_resources_are_told():
+    settings = gather({"workers": "3", "embedded": True}).settings("a:app", "my.toml", configures_resources=True)
+    assert settings.boot == "fastlane.server.worker:boot"
+    assert settings.configuration == settings.options["configuration"] == "my.toml"
+    assert (settings.options["workers"], settings.options["configures_resources"]) == (3, True)
