@@ -1,0 +1,175 @@
+"""The brokers: each started for real, made unreachable, and brought back."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastlane.pubsub.capabilities import Capabilities
+from fastlane.pubsub.kinds import KINDS
+from tests.servers.gcp_emulator import GcpEmulator
+from tests.servers.moto import MotoServer
+from tests.servers.nsq import Nsqd
+
+__all__ = ["BROKERS", "CHOSEN", "Broker"]
+
+
+class Broker(abc.ABC):
+    """A broker that runs until `close`.
+
+    Attributes:
+        kind: as in ``[providers.NAME]``.
+        pace: seconds that what is "soon" here may take at most.
+        least_backoff: of a retry, in seconds.
+        ack_deadline: a short one.
+        host, port: where it listens; for relays.
+    """
+
+    kind: str
+    pace = 5.0
+    least_backoff = 0.1
+    ack_deadline = 1.0
+    host = "127.0.0.1"
+    port = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        module, _, name = KINDS[self.kind].partition(":")
+        capabilities: Capabilities = getattr(import_module(module), name).capabilities
+        return capabilities
+
+    @abc.abstractmethod
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        """``[providers.NAME]``, through ``address`` (a relay) where one is given."""
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Inside, it can't be reached; it comes back with what it had."""
+        pytest.skip(f"{self.kind} has no server that could go away")
+        yield
+
+    def close(self) -> None: ...
+
+
+class Memory(Broker):
+    kind = "memory"
+
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        return {}
+
+
+class Local(Broker):
+    kind = "local"
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "pubsub.db"
+
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        return {"kind": "local", "path": str(self._path)}
+
+
+class Nsq(Broker):
+    kind = "nsq"
+    least_backoff = 0.2
+    ack_deadline = 2.0
+    pace = 12.0  # on a new channel a deferral may come 5 s late
+
+    def __init__(self, directory: Path) -> None:
+        self._server = Nsqd(directory)
+        self._server.start()
+        self.port = int(self._server.address.rpartition(":")[2])
+
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        return {
+            "kind": "nsq",
+            "nsqd": [address or self._server.address],
+            "nsqd_http": [self._server.http_address],
+        }
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        await asyncio.to_thread(self._server.stop)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._server.start)
+
+    def close(self) -> None:
+        self._server.stop()
+
+
+class Aws(Broker):
+    kind = "aws"
+    least_backoff = 1.0
+    ack_deadline = 2.0
+    pace = 15.0
+
+    def __init__(self, directory: Path) -> None:
+        self._server = MotoServer()
+        self.port = self._server.port
+
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        return {
+            "kind": "aws",
+            "region": "eu-north-1",
+            "endpoint_url": f"http://{address}" if address else self._server.url,
+            "access_key_id": "test",
+            "secret_access_key": "test",
+        }
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server.go_on()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class Gcp(Broker):
+    kind = "gcp"
+    least_backoff = 1.0
+    ack_deadline = 10.0
+    pace = 20.0
+
+    def __init__(self, directory: Path) -> None:
+        self._server = GcpEmulator()
+        self.port = self._server.port
+
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        endpoint = f"http://{address}" if address else self._server.url
+        return {"kind": "gcp", "project": "conformance", "endpoint": endpoint}
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server.go_on()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+BROKERS: dict[str, Callable[[Path], Broker]] = {
+    "memory": lambda directory: Memory(),
+    "local": Local,
+    "nsq": Nsq,
+    "aws": Aws,
+    "gcp": Gcp,
+}
+
+_wanted = os.environ.get("FASTLANE_BROKERS", "memory,local")
+CHOSEN: list[str] = list(BROKERS) if _wanted == "all" else _wanted.split(",")
