@@ -44,6 +44,18 @@ class Broker:
         """Grows with everything that happens."""
         return sum(queue.changes for queue in self.queues.values()) + sum(map(len, self._published.values()))
 
+    @property
+    def owing(self) -> list[Queue]:
+        """Those with messages that somebody consumes."""
+        return [queue for queue in self.queues.values() if len(queue) and queue.consumers and not queue.paused]
+
+    def jump(self) -> bool:
+        """To the next moment at which something may happen. Answers False where there is none."""
+        # Where everything waits, what a consumer does from time to time without messages may be left out on the way.
+        moments = [queue.next_due for queue in self.owing]
+        certain = [moment for moment in moments if moment is not None]
+        return self.clock.jump(min(certain) if certain and len(certain) == len(moments) else None)
+
     def check(self) -> None:
         """Raises BrokerUnavailable where it is not reachable."""
         if not self.reachable:

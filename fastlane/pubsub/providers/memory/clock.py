@@ -53,9 +53,9 @@ class VirtualClock:
         self._arm()
         return call
 
-    def jump(self) -> bool:
-        """To the next call that waits. Answers False where there is none."""
-        when = self._next()
+    def jump(self, when: float | None = None) -> bool:
+        """To ``when``, or the next call that waits. Answers False where there is none."""
+        when = self._next() if when is None else when
         if when is None:
             return False
         self._skipped += max(0.0, when - self.time())

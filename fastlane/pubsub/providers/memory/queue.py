@@ -74,6 +74,7 @@ class Queue:
         self._later: list[tuple[float, int, Stored]] = []
         self._leased: list[tuple[float, int, int, Stored]] = []
         self._timer: Timer | None = None
+        self._armed: float | None = None
         self._waiters: set[asyncio.Future[None]] = set()
 
     def __len__(self) -> int:
@@ -94,6 +95,14 @@ class Queue:
     def waiting(self) -> Iterable[Stored]:
         """All messages that are not done."""
         return self._stored.values()
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next message comes, by the clock; None: there is one now, or somebody has one."""
+        self._tidy()
+        if self._ready or not self._later or any(stored.lease for stored in self._stored.values()):
+            return None
+        return self._later[0][0]
 
     def put(self, message: Outgoing, broker_id: str) -> None:
         """To the end."""
@@ -205,6 +214,7 @@ class Queue:
         """Nobody waits any more."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _key(self, stored: Stored) -> str | None:
         return stored.message.ordering_key if self.subscription.topic.ordered else None
@@ -221,6 +231,7 @@ class Queue:
             return False
         lease.stored.lease = 0
         self.changes += 1
+        self._arm()
         return True
 
     def _offer(self, stored: Stored) -> None:
@@ -257,14 +268,19 @@ class Queue:
         return stored.lease == number and stored.due == until
 
     def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        while self._leased and not self._current(self._leased[0]):
+            heapq.heappop(self._leased)
         moments = [heap[0][0] for heap in (self._later, self._leased) if heap]
-        self._timer = self._clock.call_at(min(moments), self._ring) if moments else None
+        moment = min(moments, default=None)
+        if moment != self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = moment
+            self._timer = None if moment is None else self._clock.call_at(moment, self._ring)
 
     def _ring(self) -> None:
+        self._timer = self._armed = None
         self._tidy()
-        self._timer = None
         self._arm()
         self._changed()
 

@@ -40,12 +40,12 @@ async def settle(timeout: float = 30.0) -> None:
     while True:
         await _calm(brokers, deadline)
         late = loop.time() >= deadline
-        owing = [broker for broker in brokers if _owed(broker) or any(busy() for busy in broker.busy)]
+        owing = [broker for broker in brokers if broker.owing or any(busy() for busy in broker.busy)]
         if not owing:
             return
         if late:
             raise TimeoutError("\n".join([f"there are messages after {timeout:g} s:", *map(_described, owing)]))
-        if not sum(broker.clock.jump() for broker in owing):
+        if not sum(broker.jump() for broker in owing):
             await asyncio.sleep(0.001)
 
 
@@ -60,10 +60,6 @@ async def _calm(brokers: list[Broker], deadline: float) -> None:
         now = sum(broker.changes + broker.clock.rings for broker in brokers)
         turns = turns + 1 if now == before and not busy else int(busy)
         before = now
-
-
-def _owed(broker: Broker) -> bool:
-    return any(len(queue) and queue.consumers and not queue.paused for queue in broker.queues.values())
 
 
 def _described(broker: Broker) -> str:
