@@ -126,9 +126,7 @@ def test_one_acknowledgement_that_is_refused_does_not_keep_the_others(caplog: py
             assert consumers.health["things/seen"].held == 0
 
     run(test)
-    assert (
-        "message m2 of things/seen can't be acknowledged, and will come again: ValueError: m2 is cursed" in caplog.text
-    )
+    assert "message m2 of things/seen can't be acknowledged, and will come again: ValueError" in caplog.text
 
 
 def test_a_message_that_comes_again_while_it_is_handled_brings_its_new_lease(caplog: pytest.LogCaptureFixture) -> None:
@@ -207,7 +205,7 @@ def test_a_running_message_that_is_lost_is_told_and_counted(caplog: pytest.LogCa
 
     run(test)
     assert "lost the leases of 1 running messages, which may be handled twice: m1" in caplog.text
-    assert "1 messages were handled after their lease was lost, and will be handled again: m1" in caplog.text
+    assert "1 messages were handled after their lease was lost, and may be handled again: m1" in caplog.text
 
 
 def test_a_lost_message_that_fails_is_left_to_who_has_it() -> None:
@@ -291,7 +289,7 @@ def test_while_the_broker_is_away_what_has_not_started_lapses_and_what_runs_goes
             broker.broken.clear()
             broker.poke()
             await clock.advance(10)
-            assert seen == [0, 1, 2]  # the first was acknowledged with the lease that came again
+            assert seen == [0, 1, 2]  # the first had been handled, which is remembered
             assert broker.entries == {}
 
     run(test)
