@@ -56,6 +56,7 @@ class SecretsService(Service):
         self.source: Source = make_source(configuration.secrets, surroundings, environment)
         self._referenced: frozenset[str] = frozenset()
         self._read_at = 0.0
+        self._seen = ""  # of the source, before it was read
         self._layer: Layer | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -125,6 +126,7 @@ class SecretsService(Service):
         return await self.source.read(self.names)
 
     async def prepare(self) -> object:
+        self._seen = self._look()
         reading = await self._read_patiently()
         if reading.missing and self.surroundings.mode != "test":
             raise ConfigurationError(self.explain(reading.missing))
@@ -138,12 +140,12 @@ class SecretsService(Service):
                 name,
                 SHORTEST,
             )
-        return {"values": reading.values, "at": self._read_at}
+        return {"values": reading.values, "at": self._read_at, "seen": self._seen}
 
     def receive(self, report: object) -> None:
         """The values of the boot process. They are in force from here on, before anything is opened."""
         if isinstance(report, dict):
-            self._read_at = report["at"]
+            self._read_at, self._seen = report["at"], report["seen"]
             if self._layer is None or self._layer.current != report["values"]:
                 self._put(report["values"])
 
@@ -216,20 +218,22 @@ class SecretsService(Service):
             pause = min(pause * 2 * random.uniform(0.9, 1.1), 5.0)
 
     async def _keep_fresh(self, interval: float) -> None:
-        assert self._layer is not None
-        names = sorted(self._layer.current)
-        seen = self.source.fingerprint(names)
         # A worker that is started anew has what the boot process read, which may be old by now.
         wait = interval - min(max(time.time() - self._read_at, 0.0), interval)
         while True:
             end = time.monotonic() + wait * random.uniform(1 - _JITTER, 1 + _JITTER)
             wait = interval
             while (left := end - time.monotonic()) > 0:
-                await asyncio.sleep(left if seen is None else min(left, WATCH_SECONDS))
-                if seen is not None and self.source.fingerprint(names) != seen:
+                await asyncio.sleep(min(left, WATCH_SECONDS) if self._seen else left)
+                if self._seen and self._look() != self._seen:
                     break
-            seen = self.source.fingerprint(names)  # before reading: a change in between is noticed next time
+            self._seen = self._look()  # before reading: a change in between is noticed next time
             await self.refresh()
+
+    def _look(self) -> str:
+        """Another text when the source has changed; empty where nothing tells."""
+        found = self.source.fingerprint(self.names)
+        return "" if found is None else repr(found)
 
     def _put(self, found: Mapping[str, str]) -> None:
         layer = Layer(found)

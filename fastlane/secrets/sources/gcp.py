@@ -34,7 +34,7 @@ _ABSENT = {
 class GcpSource(Source):
     """The latest version of each secret. A name ``MAIL_KEY@3`` in ``names`` asks for a version.
 
-    An ``endpoint`` of ``http://`` stands in for Google: it is asked without a token.
+    An ``endpoint`` of ``http://`` stands in for Google: without ``credentials`` it is asked without a token.
     """
 
     default_refresh: ClassVar[float | None] = 300.0
@@ -87,7 +87,7 @@ class GcpSource(Source):
         return f"gcloud secrets create {secret} --project {self.options.project} --data-file=- (the value on its input)"
 
     async def _headers(self, session: Any) -> dict[str, str]:
-        if (self.options.endpoint or "").startswith("http://"):
+        if (self.options.endpoint or "").startswith("http://") and self.options.credentials is None:
             return {}
         auth = library("gcloud.aio.auth", "gcp")
         token = auth.Token(service_file=self.options.credentials, session=session, scopes=[SCOPE])
