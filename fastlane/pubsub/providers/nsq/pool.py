@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from ansq.tcp.exceptions import NSQBadBody, NSQBadMessage, NSQBadTopic, NSQInvalid, NSQUnauthorized
 from ansq.tcp.types import NSQCommands
 
+from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
 from fastlane.pubsub.providers.nsq.backoff import Backoff
 from fastlane.pubsub.providers.nsq.connection import Address, Connection, Lost, Refused, Security, connect
 from fastlane.pubsub.providers.nsq.discovery import Directory
+from fastlane.pubsub.providers.nsq.names import check
 
 __all__ = ["Pool"]
 
@@ -32,6 +34,10 @@ that is closed while much is still on its way is reset, and its last words may b
 
 _BATCH = 1024 * 1024
 """Bytes of one MPUB. nsqd's ``--max-body-size`` is 5 MiB unless told otherwise."""
+
+_TRIES = (False,) * 7 + (True,)
+"""Whether it is the last one. A command that nsqd did not see, because another one's error closed the connection, is sent
+again: each error is about another command, so a few are enough."""
 
 _PUB = NSQCommands.PUB
 _MPUB = NSQCommands.MPUB
@@ -53,6 +59,7 @@ class Pool:
         self._nodes: dict[Address, _Node] = {}
         self._turn = 0
         self._looked = -1e9
+        self._names: dict[str, bytes] = {}
         self._add(directory.nsqd)
 
     def _add(self, addresses: Sequence[Address]) -> None:
@@ -72,6 +79,12 @@ class Pool:
             delay: seconds, the same for all.
         """
         outcomes: list[Exception | None] = [None] * len(bodies)
+        if topic not in self._names:
+            try:
+                self._names[topic] = check(topic, "the topic").encode()
+            except ConfigurationError as error:
+                return [PublishRefused(str(error))] * len(bodies)
+        name = self._names[topic]
         single: list[int] = []
         batch: list[int] = []
         size = 0
@@ -85,13 +98,13 @@ class Pool:
                 single.append(index)
             else:
                 if size + len(body) > _BATCH:
-                    work.append(self._several(topic, bodies, batch, outcomes))
+                    work.append(self._several(name, bodies, batch, outcomes))
                     batch, size = [], 0
                 batch.append(index)
                 size += len(body) + 4
         if batch:
-            work.append(self._several(topic, bodies, batch, outcomes))
-        work += [self._one(topic, bodies, index, outcomes, delay) for index in single]
+            work.append(self._several(name, bodies, batch, outcomes))
+        work += [self._one(name, bodies, index, outcomes, delay) for index in single]
         if len(work) == 1:
             await work[0]
         elif work:
@@ -99,7 +112,7 @@ class Pool:
         return outcomes
 
     async def _several(
-        self, topic: str, bodies: Sequence[bytes], batch: list[int], outcomes: list[Exception | None]
+        self, topic: bytes, bodies: Sequence[bytes], batch: list[int], outcomes: list[Exception | None]
     ) -> None:
         if len(batch) == 1:
             await self._one(topic, bodies, batch[0], outcomes, 0.0)
@@ -107,12 +120,12 @@ class Pool:
         content = b"".join([part for i in batch for part in (len(bodies[i]).to_bytes(4, "big"), bodies[i])])
         head = b"%b %b\n%b%b" % (
             _MPUB,
-            topic.encode(),
+            topic,
             (len(content) + 4).to_bytes(4, "big"),
             len(batch).to_bytes(4, "big"),
         )
         try:
-            await self._command(head, content, _PROVEN)
+            await self._command(head, content, 0)
         except PublishRefused:
             # One of them, or all together, were too much: nsqd has taken none.
             await asyncio.gather(*(self._one(topic, bodies, index, outcomes, 0.0) for index in batch))
@@ -121,25 +134,25 @@ class Pool:
                 outcomes[index] = error
 
     async def _one(
-        self, topic: str, bodies: Sequence[bytes], index: int, outcomes: list[Exception | None], delay: float
+        self, topic: bytes, bodies: Sequence[bytes], index: int, outcomes: list[Exception | None], delay: float
     ) -> None:
         body = bodies[index]
         length = len(body).to_bytes(4, "big")
         if delay > 0:
-            head = b"%b %b %d\n%b" % (_DPUB, topic.encode(), max(1, round(delay * 1000)), length)
+            head = b"%b %b %d\n%b" % (_DPUB, topic, max(1, round(delay * 1000)), length)
         else:
-            head = b"%b %b\n%b" % (_PUB, topic.encode(), length)
+            head = b"%b %b\n%b" % (_PUB, topic, length)
         try:
             await self._command(head, body, len(body))
         except (PublishRefused, BrokerUnavailable) as error:
             outcomes[index] = error
 
     async def _command(self, head: bytes, body: bytes, size: int) -> None:
-        """To one nsqd, and the others after it."""
+        """To one nsqd, and the others after it. ``size`` of a single message; 0: several."""
         nodes = await self._order()
         failure: BrokerUnavailable | None = None
         for node in nodes:
-            for last in (False, True):
+            for last in _TRIES:
                 try:
                     await node.publish(head, body, size)
                     return
@@ -152,7 +165,6 @@ class Pool:
                     failure = error
                     if error.done or last:
                         break
-                    # Another command's error closed the connection before nsqd saw this one: once more, over a new one.
                 except BrokerUnavailable as error:
                     failure = error
                     break
@@ -229,7 +241,12 @@ class _Node:
         if not connection.writable.is_set():
             await connection.writable.wait()
         connection.send(head)
-        await connection.ask(body)
+        try:
+            await connection.ask(body)
+        except Refused as error:
+            if size and isinstance(error.error, NSQBadMessage):
+                self._proven = min(self._proven, size - 1)
+            raise
 
     async def _connected(self) -> Connection:
         if self._connecting is None:

@@ -13,7 +13,7 @@ from fastlane.pubsub.providers.nsq.administrator import NsqAdministrator
 from fastlane.pubsub.providers.nsq.connection import Address, Security
 from fastlane.pubsub.providers.nsq.discovery import Directory
 from fastlane.pubsub.providers.nsq.http import Http
-from fastlane.pubsub.providers.nsq.names import LONGEST, dead_name, replay_name
+from fastlane.pubsub.providers.nsq.names import LONGEST, check, dead_name, replay_name
 from fastlane.pubsub.providers.nsq.pool import Pool
 from fastlane.pubsub.providers.nsq.publisher import NsqPublisher
 from fastlane.pubsub.providers.nsq.source import NsqSource
@@ -102,6 +102,8 @@ class NsqProvider(Provider):
         return NsqPublisher(pool, http, raw=self._raw, max_delay=self.options.max_delay)
 
     async def open_source(self, subscription: BoundSubscription) -> Source:
+        for name in (subscription.topic.physical, subscription.physical, subscription.dead):
+            check(name, f"the subscription {subscription.source!r}")
         security, http, directory, pool = self._parts()
         source = NsqSource(
             subscription,

@@ -20,6 +20,7 @@ __all__ = [
     "Rig",
     "bound_subscription",
     "eventually",
+    "gather_messages",
     "letter",
     "longest_pause",
     "options_of",
