@@ -166,7 +166,8 @@ class Lifespan:
             await self.start(scope)
         except BaseException as error:
             note(error, "the app does not start")
-            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            reason = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
+            await send({"type": "lifespan.startup.failed", "message": reason})
             if not isinstance(error, Exception):
                 raise
             return
@@ -203,9 +204,7 @@ async def _bind(scope: Scope, stack: AsyncExitStack) -> Tenancy | None:
 
 def note(error: BaseException, text: str) -> None:
     """Log what went wrong, and let a test client know."""
-    if isinstance(error, ConfigurationError):  # its text says all, and whose code it came through says nothing
-        logger.error("%s: %s", text, error)
-    else:
+    if not isinstance(error, ConfigurationError):  # whose text says all: the server logs that, and no traceback helps
         logger.error(text, exc_info=error)
     unhandled = unhandled_errors.get()
     if unhandled is not None and isinstance(error, Exception):

@@ -51,8 +51,4 @@ def command(target: str, **flags: object) -> None:
     set_up_logging(options.log_level, options.log_format)
     for sentence in misspelt_variables(os.environ):
         logger.warning(sentence)
-    if options.embedded:
-        logger.warning(
-            "--embedded: what has no configuration runs on this machine alone, beside its files in .fastlane"
-        )
     sys.exit(run(settings, lambda: settings_of(target, flags)[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from fastlane.supervisor.boot import BootContext
 
 __all__ = ["boot", "end_leftovers", "freeze", "load", "run", "with_health"]
+
+logger = logging.getLogger("fastlane.server")
 
 _END_SECONDS = 1.0
 """What is left of the loop's tasks and generators gets to end."""
@@ -57,6 +60,10 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     if are_declared() or options.get("configures_resources"):
         runtime = _checked_runtime(config)
         config.runtime = runtime if runtime.services else None
+        if serve.embedded and config.runtime is not None:
+            logger.warning(
+                "--embedded: resources that have no configuration live on this machine alone, in the state directory"
+            )
     try:
         config.load()
     except OSError as error:  # of the TLS files; ssl.SSLError is one, too

@@ -129,6 +129,7 @@ def test_one_boot_process_prepares_for_all_workers(shelves) -> None:
     assert len(shelves.notes("prepare")) == 1
     assert sorted(shelves.notes("start")) == ["start 0 of 1", "start 1 of 1"]
     # A child of the template, which is neither of those that live on.
+    assert served.text.count("--embedded: resources that have no configuration live on this machine alone") == 1
     template = next(pid for pid in served.children() if title(pid).startswith("fastlane: template"))
     assert shelves.notes("prepare") == [f"prepare {template}"]
     assert served.stop() == 0
