@@ -37,7 +37,7 @@ def subscription_mistakes(
     who = f"{subscription.place}: subscription {subscription.source!r}"
     least, most = able.ack_deadline
     if not least <= subscription.ack_deadline <= (subscription.ack_deadline if most is None else most):
-        allowed = f"from {least:g} s" if most is None else f"{least:g} to {most:g} s"
+        allowed = f"at least {least:g} s" if most is None else f"{least:g} to {most:g} s"
         yield (
             f"{who} has ack_deadline={subscription.ack_deadline:g}, and provider {provider.name!r} has leases of "
             f"{allowed}\n    mend: give an ack_deadline in that range"

@@ -141,8 +141,6 @@ class _Placing:
     def _given(self, table: str, options: TopicOptions | SubscriptionOptions, provider: Provider) -> str | None:
         """The name that the configuration gives."""
         given = {key: getattr(options, key) for key in ("name", "arn", "url") if getattr(options, key, None)}
-        if len(given) > 1:
-            self._mistakes.append(f"{table} has {' and '.join(given)}\n    mend: give one of them")
         kind = kind_of(provider.options)
         for key in ("arn", "url"):
             if key in given and kind != "aws":
