@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from msgspec import inspect
 
@@ -50,4 +50,6 @@ def shown_dsn(url: str) -> str:
     query = "&".join(
         pair for pair in parts.query.split("&") if not pair.lower().startswith(("password", "sslpassword"))
     )
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}", query=query))
+    if not parts.scheme:
+        return url
+    return f"{parts.scheme}://{user}{at}{host}{parts.path}" + (f"?{query}" if query else "")
