@@ -153,7 +153,7 @@ class SecretsService(Service):
         if self.surroundings.mode != "test" and self._layer is not None:
             refresh = self.configuration.secrets.refresh
             interval = self.source.default_refresh if refresh is None else float(refresh)
-            if interval is not None:
+            if interval:
                 self._refreshing = asyncio.create_task(self._keep_fresh(interval), name="fastlane secrets")
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from fastlane.resources.configuration.table import DurationText, HiddenText, Table
+from fastlane.resources.configuration.table import HiddenText, PauseText, Table
 
 __all__ = ["SecretsOptions"]
 
@@ -21,7 +21,7 @@ class SecretsOptions(Table, frozen=True):
         variable: of ``json``; default: ``FASTLANE_SECRETS``.
         prefix: before each name, at ``env``, ``aws`` and ``gcp``.
         names: where a secret is called otherwise there.
-        refresh: how often they are read again; None: never. Default: 5 minutes for files, aws and gcp.
+        refresh: how often they are read again; 0: never. Default: 5 minutes for files, aws and gcp, else never.
         region, endpoint_url, access_key_id, secret_access_key: of ``aws``.
         project, endpoint, credentials: of ``gcp``.
     """
@@ -31,7 +31,7 @@ class SecretsOptions(Table, frozen=True):
     variable: str | None = None
     prefix: str = ""
     names: dict[str, str] = msgspec.field(default_factory=dict)
-    refresh: DurationText | None = None
+    refresh: PauseText | None = None
     region: str | None = None
     endpoint_url: str | None = None
     access_key_id: str | None = None

@@ -286,32 +286,9 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.text(max_size=5), st.integers(-5, 5), st.floats(), st.booleans(), st.just(datetime.date(2026, 1, 1))
 )
-KEYS = st.sampled_from(
-    [
-        "providers",
-        "pubsub",
-        "sql",
-        "cron",
-        "secrets",
-        "serve",
-        "topics",
-        "databases",
-        "url",
-        "kind",
-        "env",
-        "file",
-        "x",
-        "provider",
-        "subscriptions",
-        "name",
-        "pool",
-        "min",
-        "max_outgoing",
-        "secret",
-        "names",
-        "store",
-    ]
-)
+TABLES = ["providers", "pubsub", "sql", "cron", "secrets", "serve", "topics", "databases", "subscriptions", "pool"]
+NAMES = ["url", "kind", "provider", "name", "min", "max_outgoing", "names", "store", "env", "file", "secret", "x"]
+KEYS = st.sampled_from([*TABLES, *NAMES])
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=12
 )
