@@ -118,7 +118,7 @@ def test_every_key_is_described() -> None:
     tables = {name: table for name, table in SCHEMA["$defs"].items() if "properties" in table}
     assert {"LocalOptions", "TopicOptions", "PoolOptions", "SecretsOptions"} <= set(tables)
     for table in (SCHEMA, *tables.values()):
-        assert table["description"] or table["title"]
+        assert "description" in table or "title" in table
         for key, value in table["properties"].items():
             assert value.get("description") or "$ref" in value or key == "serve", key
 
