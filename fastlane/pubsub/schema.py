@@ -200,8 +200,8 @@ def _class_of(arm: Any) -> type | tuple[type, ...] | None:
     if typing.is_typeddict(typing.get_origin(arm) or arm):
         return dict
     found = typing.get_origin(arm) or arm
-    if found is float:
-        return None  # an int will do
+    if found is float or found is Any:
+        return None  # an int will do for a float
     return found if isinstance(found, type) else None
 
 

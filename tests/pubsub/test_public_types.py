@@ -48,9 +48,10 @@ def test_a_topic_knows_its_events_and_a_handler_keeps_its_type() -> None:
     async def messages(events: list[Message[Signup]]) -> None:
         events[0].retry(delay="10s") if events[0].attempt < 2 else events[0].reject("no")
 
-    assert_type(value, Callable[[Signup], Coroutine[Any, Any, None]])
+    typed_value: Callable[[Signup], Coroutine[Any, Any, None]] = value
+    typed_values: Callable[[list[Signup]], Coroutine[Any, Any, None]] = values
     assert_type(message, Callable[[Message[Signup]], None])
-    assert_type(values, Callable[[list[Signup]], Coroutine[Any, Any, None]])
+    assert (typed_value, typed_values) == (value, values)
 
     async def main() -> None:
         async with serving() as service:

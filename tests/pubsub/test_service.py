@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from fastlane.errors import ConfigurationError, FastlaneError, Unavailable
 from fastlane.pubsub import Attribute, Batch, Message, MessageTooLarge, Reject, Retry, Topic
 from fastlane.pubsub.binding import TopicBinding
 from fastlane.pubsub.envelope import Outgoing
+from fastlane.pubsub.providers.memory import MemoryProvider
 from fastlane.pubsub.service import PubSubService
 from fastlane.resources.configuration import PubSubOptions, ResourceConfiguration
 from fastlane.resources.declaration import NotBound
@@ -293,6 +295,25 @@ def test_options_that_a_topic_would_ignore_are_refused() -> None:
                 await topic.publish(Unlike("x"))  # type: ignore[arg-type]
             with pytest.raises(ValueError, match="one for each of the 2 events"):
                 await ordered.publish_many([Event(1), Event(2)], dedupe_ids=["a"])
+
+    asyncio.run(main())
+
+
+def test_a_delay_beyond_what_the_broker_can_is_refused() -> None:
+    topic, ordered = Topic("events", Event), Topic("ordered", Event, order_by="id")
+    able = msgspec.structs.replace(MemoryProvider.capabilities, max_delay=60.0, ordered_delay=False)
+    unable = msgspec.structs.replace(able, max_delay=0.0)
+
+    async def main() -> None:
+        async with serving():
+            for capabilities, text in ((able, "has delays of at most 60 s"), (unable, "has no delays")):
+                topic.binding._capabilities = capabilities
+                with pytest.raises(ValueError, match=f"delay='2m', and its provider 'memory' {text}"):
+                    await topic.publish(Event(1), delay="2m")
+            ordered.binding._capabilities = able
+            with pytest.raises(ValueError, match="'memory' can't delay where order is kept"):
+                await ordered.publish(Event(1), delay=1)
+            await ordered.publish(Event(1), delay=0)
 
     asyncio.run(main())
 

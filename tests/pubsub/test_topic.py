@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
 import pytest
 from msgspec import Struct
@@ -26,6 +26,10 @@ class Moved(Struct, tag=True):
 class Left(Struct, tag=True):
     id: int
     reason: Annotated[str, Attribute("why")] = ""
+
+
+Item = TypeVar("Item")
+UserId = NewType("UserId", int)
 
 
 class Foreign:
@@ -126,6 +130,9 @@ def test_a_subclass_lifts_what_its_base_lifts() -> None:
         (float, 1, b"1"),
         (Moved | Left, Moved(1), b'{"type":"Moved","id":1}'),
         (Annotated[int, "meta"], 5, b"5"),
+        (Any, [1, "a"], b'[1,"a"]'),
+        (UserId, 7, b"7"),
+        (Signup | None, None, b"null"),
     ],
 )
 def test_what_msgspec_can_carry_comes_back(kind: Any, event: Any, payload: bytes) -> None:
@@ -195,3 +202,13 @@ def test_a_topic_that_nothing_stands_behind_says_what_to_do() -> None:
         topic.messages
     with pytest.raises(NotBound):
         topic.dead_letters("mail")
+
+
+def test_an_event_may_be_generic() -> None:
+    class Page(Struct, Generic[Item]):
+        items: list[Item]
+        kind: Annotated[str, Attribute()] = "page"
+
+    topic: Topic[Page[int]] = Topic("pages", Page[int])
+    assert topic.schema.attributes(Page([1])) == {"kind": "page"}
+    assert topic.decode(b'{"items":[1]}') == Page([1])
