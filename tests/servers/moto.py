@@ -25,6 +25,8 @@ REQUIREMENTS = Path(__file__).with_name("moto-requirements.txt")
 class MotoServer(Spawned):
     """A running moto. Any credentials do; ``url`` is the ``endpoint_url``."""
 
+    ready = "/moto-api/data.json"
+
     def __init__(self) -> None:
         port = free_port()
         super().__init__([str(moto_environment() / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)], port)

@@ -27,11 +27,16 @@ def free_port() -> int:
 class Spawned:
     """A process that serves HTTP on ``port``; ready when it was made. A context manager that kills it.
 
+    Attributes:
+        ready: the path that answers 200 as soon as it is.
+
     Args:
         command: starts it in the foreground.
         port: where it is going to listen.
         patience: seconds until it has to answer.
     """
+
+    ready = "/"
 
     def __init__(self, command: Sequence[str], port: int, *, patience: float = 60.0) -> None:
         self.host = "127.0.0.1"
@@ -90,8 +95,9 @@ class Spawned:
         end = time.monotonic() + patience
         while True:
             try:
-                self.request("GET", "/")
-                return
+                if self.request("GET", self.ready) == 200:
+                    return
+                raise http.client.HTTPException("not yet")
             except (OSError, http.client.HTTPException):
                 if self._process.poll() is not None or time.monotonic() > end:
                     self._output.seek(0)

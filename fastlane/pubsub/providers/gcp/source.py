@@ -1,0 +1,179 @@
+"""Receives from one subscription."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from fastlane.errors import FastlaneError
+from fastlane.pubsub.envelope import DeadLetter, Delivery
+from fastlane.pubsub.provider import BoundSubscription, Source
+from fastlane.pubsub.providers.gcp.failures import Answered, told
+from fastlane.pubsub.providers.gcp.names import dead_topic, short
+from fastlane.pubsub.providers.gcp.publisher import Published
+from fastlane.pubsub.providers.gcp.pulling import LONGEST, Pulling
+from fastlane.pubsub.providers.gcp.rest import Rest
+from fastlane.pubsub.providers.gcp.wire import Death, Framing, Received, pack, unpack
+
+__all__ = ["GcpSource", "Lease"]
+
+GRACE = 1.0
+"""Seconds that a cancelled receive waits for the answer of a pull that runs."""
+MOST_COUNTED = 100_000
+
+
+class Lease(Struct, eq=False):
+    """What acknowledges a message, and until when, by this machine's monotonic clock.
+
+    Pub/Sub takes an id whose lease has ended without a word, unless it is exactly-once.
+    """
+
+    ack_id: str
+    until: float
+
+
+class GcpSource(Source):
+    """Pulls, with ordering keys where the topic has them."""
+
+    def __init__(self, subscription: BoundSubscription, rest: Rest) -> None:
+        self._rest = rest
+        self._pulling = Pulling(rest, subscription.physical)
+        self._short = short(self._pulling.path)
+        self._dead = dead_topic(rest.project, subscription.dead)
+        self._ordered = subscription.topic.ordered
+        self._lease = math.ceil(subscription.ack_deadline)
+        self._counts: dict[str, int] = {}
+
+    async def receive(self, limit: int) -> Sequence[Delivery]:
+        pull = asyncio.ensure_future(self._pull(1 if self._ordered else limit))
+        try:
+            return await asyncio.shield(pull)
+        except asyncio.CancelledError:
+            await self._abandon(pull)
+            raise
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        held, lost = _held(deliveries)
+        if held:
+            gone = await self._pulling.acknowledge([delivery.lease.ack_id for delivery in held])
+            for delivery in held:
+                if delivery.lease.ack_id in gone:
+                    lost.append(delivery)
+                else:
+                    self._counts.pop(delivery.broker_id, None)
+        return lost
+
+    async def retry(self, delivery: Delivery, delay: float) -> None:
+        await self._change([delivery], delay)
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        await self._change(deliveries, 0)
+
+    async def extend(self, deliveries: Sequence[Delivery], seconds: float) -> Sequence[Delivery]:
+        return await self._change(deliveries, seconds)
+
+    async def dead_letter(self, delivery: Delivery, letter: DeadLetter) -> None:
+        death = Death(letter.reason, letter.error[:1000], letter.source, letter.attempt, letter.died_at)
+        framing = Framing(letter.id, letter.published_at, key=letter.ordering_key, death=death)
+        packed = pack(letter.payload, letter.attributes, framing)
+        try:
+            await self._rest.call("POST", f"{self._dead}:publish", {"messages": [packed]}, Published)
+        except Answered as answered:
+            raise told(f"topic {short(self._dead)}", answered) from None
+        await self.ack([delivery])
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+    async def _pull(self, limit: int) -> list[Delivery]:
+        while True:
+            received = await self._pulling.pull(limit)
+            now, clock = time.monotonic(), time.time()
+            due: list[Delivery] = []
+            others: list[str] = []
+            early: dict[int, list[str]] = {}
+            for one in received:
+                unpacked = unpack(one.message)
+                due_at = unpacked.framing.not_before
+                if unpacked.meant_for is not None and unpacked.meant_for != self._short:
+                    others.append(one.ack_id)
+                elif due_at is not None and due_at > clock:
+                    early.setdefault(min(math.ceil(due_at - clock), LONGEST), []).append(one.ack_id)
+                else:
+                    due.append(self._delivery(one, now))
+            if others or early:
+                await self._put_aside(others, early)
+            if due or not received:
+                return due
+
+    def _delivery(self, received: Received, now: float) -> Delivery:
+        unpacked = unpack(received.message)
+        broker_id = received.message.message_id
+        receives = received.delivery_attempt or self._count(broker_id)
+        # Of a delayed message one delivery was to put it off; those are counted where Pub/Sub counts.
+        put_off = bool(received.delivery_attempt and unpacked.framing.not_before is not None)
+        return Delivery(
+            id=unpacked.framing.id,
+            broker_id=broker_id,
+            payload=unpacked.payload,
+            attributes=unpacked.attributes,
+            ordering_key=unpacked.framing.key,
+            published_at=unpacked.framing.published_at,
+            attempt=max(1, receives - put_off),
+            receives=receives,
+            lease=Lease(received.ack_id, now + self._lease),
+        )
+
+    def _count(self, broker_id: str) -> int:
+        """Pub/Sub counts only where there is a native dead letter policy; elsewhere what this source has seen."""
+        count = self._counts.pop(broker_id, 0) + 1
+        self._counts[broker_id] = count
+        if len(self._counts) > MOST_COUNTED:
+            del self._counts[next(iter(self._counts))]
+        return count
+
+    async def _put_aside(self, others: list[str], early: dict[int, list[str]]) -> None:
+        """Where it fails they come again when their lease has ended."""
+        calls = [self._pulling.modify(ids, seconds) for seconds, ids in early.items()]
+        if others:
+            calls.append(self._pulling.acknowledge(others))
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _abandon(self, pull: asyncio.Future[list[Delivery]]) -> None:
+        """What a pull that nobody waits for leases would be away until the lease ends."""
+        try:
+            async with asyncio.timeout(GRACE):
+                await self.release(await asyncio.shield(pull))
+        except (TimeoutError, FastlaneError):
+            pass
+        finally:
+            pull.cancel()
+            await asyncio.wait([pull])
+
+    async def _change(self, deliveries: Sequence[Delivery], wanted: float) -> list[Delivery]:
+        # 0 is "at once", and hands out the followers of an ordered key before it.
+        seconds = min(max(math.ceil(wanted), 1 if self._ordered else 0), LONGEST)
+        held, lost = _held(deliveries)
+        if held:
+            now = time.monotonic()
+            gone = await self._pulling.modify([delivery.lease.ack_id for delivery in held], seconds)
+            for delivery in held:
+                if delivery.lease.ack_id in gone:
+                    lost.append(delivery)
+                else:
+                    delivery.lease.until = now + seconds
+        return lost
+
+
+def _held(deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
+    """Those whose lease has not ended, and the others."""
+    now = time.monotonic()
+    held: list[Delivery] = []
+    lost: list[Delivery] = []
+    for delivery in deliveries:
+        (held if delivery.lease.until > now else lost).append(delivery)
+    return held, lost
