@@ -17,8 +17,8 @@ class StorageFull(ResourceExhausted, PublishRefused):
     """The file has reached ``max_bytes``: nobody consumes what is published. Consuming goes on, and makes room."""
 
 
-class DamagedFile(ConfigurationError, BrokerUnavailable):
-    """The file is no SQLite database, or damaged. At boot it stops the boot."""
+class DamagedFile(ConfigurationError):
+    """The file is no SQLite database, or damaged: trying again is no use. At boot it stops the boot."""
 
 
 def _code(error: sqlite3.Error) -> int:
