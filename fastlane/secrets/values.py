@@ -14,7 +14,8 @@ _KEPT = 3
 
 
 class Layer:
-    """What one service resolved. Its values are hidden from every log as long as it is in force.
+    """What one service resolved. Its values are hidden from every log, and stay it when the layer is gone: the error
+    that ended an app is written after everything was closed.
 
     Attributes:
         current: values by name.
@@ -32,13 +33,6 @@ class Layer:
         """A new value of a secret. The last ones stay hidden."""
         self._hide(name, value)
         self.current[name] = value
-
-    def forget(self) -> None:
-        """Hide nothing any more."""
-        for name, hidden in self._hidden.items():
-            for value in hidden:
-                unhide(name, value)
-        self._hidden.clear()
 
     def _hide(self, name: str, value: str) -> bool:
         hidden = self._hidden.setdefault(name, [])
@@ -92,7 +86,6 @@ class Values:
         """Take a layer away, wherever it stands."""
         with self._lock:
             self._layers = tuple(other for other in self._layers if other is not layer)
-        layer.forget()
 
     def override(self, name: str, value: str) -> object:
         """Put ``value`` before everything else, until `restore` gets what this answers."""

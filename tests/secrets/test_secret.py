@@ -64,9 +64,9 @@ def test_an_override_takes_a_text() -> None:
 
 
 def test_an_override_is_hidden_while_it_lasts() -> None:
-    with Secret("TEST_KEY").override("correct horse"):
-        assert redacted("the correct horse") == "the ***TEST_KEY***"
-    assert redacted("the correct horse") == "the correct horse"
+    with Secret("TEST_KEY").override("overridden horse"):
+        assert redacted("the overridden horse") == "the ***TEST_KEY***"
+    assert redacted("the overridden horse") == "the overridden horse"
 
 
 def test_an_override_is_seen_in_other_threads() -> None:
@@ -120,21 +120,23 @@ def test_a_copy_is_the_secret_itself() -> None:
 
 def test_the_newest_layer_that_has_a_value_counts() -> None:
     key = Secret("TEST_KEY")
-    old, new = Layer({"TEST_KEY": "old value"}), Layer({"TEST_OTHER": "another value"})
+    old, new = Layer({"TEST_KEY": "older value"}), Layer({"TEST_OTHER": "another value"})
     values.push(old)
     values.push(new)
     try:
-        assert key.get() == "old value"
+        assert key.get() == "older value"
         assert key.binding is None
-        old.replace("TEST_KEY", "new value")
-        assert key.get() == "new value"
-        assert values.latest("old value") == "new value"
+        old.replace("TEST_KEY", "newer value")
+        assert key.get() == "newer value"
+        assert values.latest("older value") == "newer value"
         assert values.latest("no secret at all") == "no secret at all"
-        assert redacted("old value, new value") == "***TEST_KEY***, ***TEST_KEY***"
+        assert redacted("older value, newer value") == "***TEST_KEY***, ***TEST_KEY***"
     finally:
         values.remove(new)
         values.remove(old)
-    assert redacted("old value, new value") == "old value, new value"
+    with pytest.raises(NoValue):
+        key.get()
+    assert redacted("an older value") == "an ***TEST_KEY***"  # what ended an app is logged after all was closed
 
 
 def test_only_the_last_values_of_a_secret_stay_hidden() -> None:
@@ -142,7 +144,6 @@ def test_only_the_last_values_of_a_secret_stay_hidden() -> None:
     for number in range(1, 6):
         layer.replace("TEST_KEY", f"value number {number}")
     assert [redacted(f"value number {number}") == "***TEST_KEY***" for number in range(6)] == [False] * 2 + [True] * 4
-    layer.forget()
 
 
 def test_a_callback_is_registered_by_a_decorator_too() -> None:

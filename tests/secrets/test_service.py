@@ -52,7 +52,7 @@ def test_what_one_process_prepared_another_receives(make: Make) -> None:
         await worker.close()
 
     asyncio.run(pass_on())
-    assert redacted("correct horse") == "correct horse"
+    assert redacted("correct horse") == "***TEST_KEY***"
     with pytest.raises(LookupError):
         worker.value("TEST_KEY")
 
