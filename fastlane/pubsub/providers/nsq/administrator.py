@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from fastlane.pubsub.envelope import DeadLetter, Outgoing
 from fastlane.pubsub.provider import Administrator, Backlog, BoundSubscription, BoundTopic, Step
-from fastlane.pubsub.providers.nsq.connection import Security
+from fastlane.pubsub.providers.nsq.address import Security
 from fastlane.pubsub.providers.nsq.discovery import Directory
 from fastlane.pubsub.providers.nsq.envelope import seal
 from fastlane.pubsub.providers.nsq.graveyard import MOST, Found, exhumed

@@ -3,8 +3,8 @@
 ansq brings the commands, what IDENTIFY says, and the errors; why its connection and its parser are not used stands in
 ``docs/decisions/nsq-connection.md``. What must hold here:
 
-* only IDENTIFY, AUTH, SUB, PUB, MPUB, DPUB and CLS are answered, in order: each has a waiter. FIN, REQ and TOUCH are not;
-  what nsqd says about them (``E_FIN_FAILED`` and so on) is never an answer to something else;
+* only IDENTIFY, AUTH, SUB, PUB, MPUB, DPUB and CLS are answered, in order: each has a waiter. FIN, REQ and TOUCH are
+  not; what nsqd says about them (``E_FIN_FAILED`` and so on) is never an answer to something else;
 * when a connection ends, for whatever reason, every waiter learns it, and whether its command can have been done;
 * what is written in one turn of the event loop leaves in one ``write``.
 """
@@ -12,32 +12,25 @@ ansq brings the commands, what IDENTIFY says, and the errors; why its connection
 from __future__ import annotations
 
 import asyncio
-import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
-import attr
-import msgspec
 from ansq.tcp.consts import MSG_HEADER
 from ansq.tcp.exceptions import (
     NSQErrorCode,
     NSQFinishFailed,
     NSQRequeueFailed,
     NSQTouchFailed,
-    NSQUnauthorized,
     get_exception,
 )
-from ansq.tcp.protocol import Reader
-from ansq.tcp.types import ConnectionFeatures, FrameType, NSQCommands
+from ansq.tcp.types import FrameType, NSQCommands
 
 from fastlane.pubsub.provider import BrokerUnavailable
+from fastlane.pubsub.providers.nsq.address import Address, Security
 
-__all__ = ["ANSWER", "CONNECT", "Address", "Arrival", "Connection", "Lost", "Refused", "Security", "connect"]
-
-CONNECT = 3.0
-"""Seconds for a connection, TLS, IDENTIFY and AUTH together."""
+__all__ = ["ANSWER", "Arrival", "Connection", "Lost", "Refused"]
 
 ANSWER = 4.0
 """Seconds for an answer; then the connection is given up. Below the ten of a publish: another nsqd has its chance."""
@@ -52,12 +45,8 @@ _BODY = 8 + MSG_HEADER
 _MESSAGE_FRAME = FrameType.MESSAGE.value
 _ERROR_FRAME = FrameType.ERROR.value
 _HEARTBEAT = b"_heartbeat_"
-_OK = NSQCommands.OK
 _NOP = NSQCommands.NOP + b"\n"
 _LEASE_ERRORS = (NSQFinishFailed, NSQRequeueFailed, NSQTouchFailed)
-
-# ansq's encoder is sound as long as the body is not empty. It costs several µs, which only rare commands may.
-_encode = Reader().encode_command
 
 
 class Lost(BrokerUnavailable):
@@ -84,45 +73,12 @@ class Refused(Exception):
         self.error = error
 
 
-class Address(msgspec.Struct, frozen=True, order=True):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str, what: str) -> Address:
-        """Of ``host:port``, ``[v6]:port``.
-
-        Raises:
-            ValueError: it is neither. ``what`` is named.
-        """
-        host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ValueError(f"{what} = {text!r} is no address\n    mend: write host:port, such as 127.0.0.1:4150")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Security(msgspec.Struct, frozen=True):
-    """How connections are protected. ``auth`` is a secret: it is in no text."""
-
-    tls: ssl.SSLContext | None = None
-    auth: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Security(tls={self.tls is not None}, auth={self.auth is not None})"
-
-
 Arrival = tuple["Connection", bytes, int, int, bytes]
 """A message as it came: connection, id, nanoseconds since the epoch, attempts, body."""
 
 
 class Connection(asyncio.Protocol):
-    """Made by `connect`.
+    """Made by `greeting.connect`.
 
     Attributes:
         address: of the nsqd.
@@ -289,6 +245,16 @@ class Connection(asyncio.Protocol):
         self.send(command)
         return waiter
 
+    async def secure(self, security: Security) -> None:
+        """Go on in TLS. nsqd says OK through the new layer, without having been asked."""
+        assert self._transport is not None
+        assert security.tls is not None
+        ready: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiters.append((ready, self._loop.time()))
+        upgraded = await self._loop.start_tls(self._transport, self, security.tls, server_hostname=self.address.host)
+        self._transport = cast(asyncio.Transport, upgraded)
+        await ready
+
     # --- its end
 
     def abort(self, reason: str) -> None:
@@ -331,73 +297,3 @@ class Connection(asyncio.Protocol):
             # This process may have been the one that stood still: what came meanwhile is read before the second look.
             self._suspected = True
             self._watch = self._loop.call_later(0.1, self._look)
-
-    async def _greet(self, features: ConnectionFeatures, security: Security) -> None:
-        self.send(NSQCommands.MAGIC_V2)
-        wanted = msgspec.json.encode(attr.asdict(features))
-        answer = await self.ask(_encode(NSQCommands.IDENTIFY, data=wanted))
-        try:
-            said: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])
-        except msgspec.MsgspecError:
-            said = {}
-        self.most_ready = said.get("max_rdy_count", 2500)
-        if security.tls is not None:
-            if not said.get("tls_v1"):
-                raise BrokerUnavailable(
-                    f"nsqd at {self.address} does not offer TLS, and the configuration asks for it\n"
-                    "    mend: start nsqd with --tls-cert and --tls-key, or take `tls` from the provider's configuration"
-                )
-            assert self._transport is not None
-            # nsqd says OK through the new layer, without having been asked.
-            ready: asyncio.Future[bytes] = self._loop.create_future()
-            self._waiters.append((ready, self._loop.time()))
-            upgraded = await self._loop.start_tls(
-                self._transport, self, security.tls, server_hostname=self.address.host
-            )
-            self._transport = cast(asyncio.Transport, upgraded)
-            await ready
-        if said.get("auth_required"):
-            if security.auth is None:
-                raise BrokerUnavailable(
-                    f"nsqd at {self.address} asks for AUTH\n    mend: give the provider `auth`, a secret"
-                )
-            await self.ask(_encode(NSQCommands.AUTH, data=security.auth))
-
-
-async def connect(address: Address, *, security: Security, heartbeat: float, lease: float = 0.0) -> Connection:
-    """Open a connection, identify, upgrade to TLS, authorise.
-
-    Args:
-        heartbeat: seconds between nsqd's signs of life, at least 1; after 2.5 of them the connection is given up.
-        lease: seconds for ``msg_timeout``; 0: nsqd's default.
-
-    Raises:
-        BrokerUnavailable: within `CONNECT` seconds it could not be had, with the reason.
-    """
-    features = ConnectionFeatures(
-        user_agent="fastlane",
-        heartbeat_interval=round(heartbeat * 1000),
-        msg_timeout=round(lease * 1000),
-        tls_v1=security.tls is not None,
-    )
-    connection = Connection(address, heartbeat)
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(CONNECT):
-            await loop.create_connection(lambda: connection, address.host, address.port)
-            await connection._greet(features, security)
-    except BaseException as error:
-        connection.abort("not greeted")
-        if isinstance(error, TimeoutError):
-            raise BrokerUnavailable(f"nsqd at {address} did not answer within {CONNECT:g} s") from error
-        if isinstance(error, Refused):
-            mend = "\n    mend: look at the secret in `auth`, and what it allows" if _about_auth(error) else ""
-            raise BrokerUnavailable(f"{error}{mend}") from error
-        if isinstance(error, OSError):  # ssl.SSLError is one
-            raise BrokerUnavailable(f"nsqd at {address} can't be reached: {error}") from error
-        raise
-    return connection
-
-
-def _about_auth(error: Refused) -> bool:
-    return isinstance(error.error, NSQUnauthorized) or "E_AUTH" in str(error.error)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastlane.errors import FastlaneError
 from fastlane.pubsub.provider import BrokerUnavailable
-from fastlane.pubsub.providers.nsq.connection import Address
+from fastlane.pubsub.providers.nsq.address import Address
 from fastlane.pubsub.providers.nsq.http import Http
 
 __all__ = ["Directory"]

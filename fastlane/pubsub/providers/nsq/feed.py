@@ -6,18 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ansq.tcp.protocol import Reader
 from ansq.tcp.types import NSQCommands
 
 from fastlane.pubsub.provider import BrokerUnavailable
+from fastlane.pubsub.providers.nsq.address import Address, Security
 from fastlane.pubsub.providers.nsq.backoff import Backoff
-from fastlane.pubsub.providers.nsq.connection import Address, Arrival, Connection, Lost, Refused, Security, connect
+from fastlane.pubsub.providers.nsq.connection import Arrival, Connection, Lost, Refused
+from fastlane.pubsub.providers.nsq.greeting import connect, subscribe
 
 __all__ = ["Feed", "leave", "requeue"]
 
 _log = logging.getLogger("fastlane.pubsub")
 
-_encode = Reader().encode_command
 _CLS = NSQCommands.CLS + b"\n"
 _REQ = NSQCommands.REQ
 _RDY = NSQCommands.RDY
@@ -143,9 +143,9 @@ class Feed:
 
     async def _subscribe(self) -> Connection:
         connection = await connect(self.address, security=self._security, heartbeat=self._heartbeat, lease=self._lease)
-        connection.topic, connection.on_arrival = self.topic, self._arrived
+        connection.on_arrival = self._arrived
         try:
-            await connection.ask(_encode(NSQCommands.SUB, self.topic, self.channel))
+            await subscribe(connection, self.topic, self.channel)
         except Refused as error:
             raise BrokerUnavailable(f"{error}\n    mend: look at the names, and at what `auth` allows") from error
         except Lost:

@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
-from ansq.tcp.protocol import Reader
 from ansq.tcp.types import NSQCommands
 
 from fastlane.pubsub.envelope import DeadLetter
 from fastlane.pubsub.provider import BrokerForbidden, BrokerUnavailable
-from fastlane.pubsub.providers.nsq.connection import Address, Arrival, Connection, Refused, Security, connect
+from fastlane.pubsub.providers.nsq.address import Address, Security
+from fastlane.pubsub.providers.nsq.connection import Arrival, Connection, Refused
 from fastlane.pubsub.providers.nsq.envelope import open_letter
 from fastlane.pubsub.providers.nsq.feed import leave
+from fastlane.pubsub.providers.nsq.greeting import connect, subscribe
 from fastlane.pubsub.providers.nsq.names import DEAD_CHANNEL
 
 __all__ = ["MOST", "Found", "exhumed"]
@@ -24,9 +25,7 @@ MOST = 2500
 
 _QUIET = 0.1
 _PATIENCE = 1.0
-"""Seconds without another one, after which there is none: where nobody is known to be missing, and where somebody is."""
-
-_encode = Reader().encode_command
+"""Seconds without another one, after which there is none: where none is known to be missing, and where one is."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ async def exhumed(
             connections.append(connection)
             connection.on_arrival = note
             try:
-                await connection.ask(_encode(NSQCommands.SUB, topic, DEAD_CHANNEL))
+                await subscribe(connection, topic, DEAD_CHANNEL)
             except Refused as error:
                 raise BrokerForbidden(f"{error}: the dead letters can't be received") from error
             connection.send(b"%b %d\n" % (NSQCommands.RDY, min(MOST, connection.most_ready)))

@@ -15,9 +15,11 @@ from ansq.tcp.types import NSQCommands
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
+from fastlane.pubsub.providers.nsq.address import Address, Security
 from fastlane.pubsub.providers.nsq.backoff import Backoff
-from fastlane.pubsub.providers.nsq.connection import Address, Connection, Lost, Refused, Security, connect
+from fastlane.pubsub.providers.nsq.connection import Connection, Lost, Refused
 from fastlane.pubsub.providers.nsq.discovery import Directory
+from fastlane.pubsub.providers.nsq.greeting import connect
 from fastlane.pubsub.providers.nsq.names import check
 
 __all__ = ["Pool"]
@@ -25,19 +27,19 @@ __all__ = ["Pool"]
 _log = logging.getLogger("fastlane.pubsub")
 
 _PROVEN = 64 * 1024
-"""Bytes of a message that any nsqd takes. A larger one goes alone, over a connection of its own, until one of its size was
-taken: nsqd does not say what its ``--max-msg-size`` is, and closes a connection over which it was exceeded."""
+"""Bytes of a message that any nsqd takes. A larger one goes alone, over a connection of its own, until one of its size
+was taken: nsqd does not say what its ``--max-msg-size`` is, and closes a connection over which it was exceeded."""
 
 _PROBE = 0.02
-"""Seconds in which nsqd can say no to the announced size, before the body is sent. It reads the size first; a connection
-that is closed while much is still on its way is reset, and its last words may be lost."""
+"""Seconds in which nsqd can say no to the announced size, before the body is sent. It reads the size first; a
+connection that is closed while much is still on its way is reset, and its last words may be lost."""
 
 _BATCH = 1024 * 1024
 """Bytes of one MPUB. nsqd's ``--max-body-size`` is 5 MiB unless told otherwise."""
 
 _TRIES = (False,) * 7 + (True,)
-"""Whether it is the last one. A command that nsqd did not see, because another one's error closed the connection, is sent
-again: each error is about another command, so a few are enough."""
+"""Whether it is the last one. A command that nsqd did not see, because another one's error closed the connection, is
+sent again: each error is about another command, so a few are enough."""
 
 _PUB = NSQCommands.PUB
 _MPUB = NSQCommands.MPUB
@@ -60,12 +62,16 @@ class Pool:
         self._turn = 0
         self._looked = -1e9
         self._names: dict[str, bytes] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+        self._only: list[_Node] | None = None
         self._add(directory.nsqd)
 
     def _add(self, addresses: Sequence[Address]) -> None:
         for address in addresses:
             if address not in self._nodes:
                 self._nodes[address] = _Node(address, self._security, self._heartbeat)
+        if self._directory.nsqd and len(self._nodes) == 1:
+            self._only = list(self._nodes.values())
 
     def warm(self) -> None:
         """Begin to connect, in the background."""
@@ -79,79 +85,82 @@ class Pool:
             delay: seconds, the same for all.
         """
         outcomes: list[Exception | None] = [None] * len(bodies)
-        if topic not in self._names:
-            try:
-                self._names[topic] = check(topic, "the topic").encode()
-            except ConfigurationError as error:
-                return [PublishRefused(str(error))] * len(bodies)
-        name = self._names[topic]
         single: list[int] = []
-        batch: list[int] = []
+        batches: list[list[int]] = [[]]
         size = 0
-        work = []
         for index, body in enumerate(bodies):
-            if not body:
-                outcomes[index] = PublishRefused(
-                    'NSQ takes no empty message\n    mend: send at least one byte, or use envelope = "fastlane"'
-                )
-            elif delay > 0 or len(body) > _PROVEN:
+            if delay > 0 or len(body) > _PROVEN or not body:
                 single.append(index)
-            else:
-                if size + len(body) > _BATCH:
-                    work.append(self._several(name, bodies, batch, outcomes))
-                    batch, size = [], 0
-                batch.append(index)
-                size += len(body) + 4
-        if batch:
-            work.append(self._several(name, bodies, batch, outcomes))
-        work += [self._one(name, bodies, index, outcomes, delay) for index in single]
+                continue
+            if size + len(body) > _BATCH:
+                batches.append([])
+                size = 0
+            batches[-1].append(index)
+            size += len(body) + 4
+        if not batches[0]:
+            batches.clear()
+        elif len(batches[-1]) == 1:
+            single += batches.pop()
+
+        async def alone(index: int) -> None:
+            outcomes[index] = await self.publish_one(topic, bodies[index], delay)
+
+        async def together(batch: list[int]) -> None:
+            failure = await self._several(topic, [bodies[index] for index in batch])
+            if isinstance(failure, PublishRefused):
+                # One of them, or all together, were too much: nsqd has taken none.
+                await asyncio.gather(*(alone(index) for index in batch))
+            elif failure is not None:
+                for index in batch:
+                    outcomes[index] = failure
+
+        work = [*(together(batch) for batch in batches), *(alone(index) for index in single)]
         if len(work) == 1:
             await work[0]
         elif work:
             await asyncio.gather(*work)
         return outcomes
 
-    async def _several(
-        self, topic: bytes, bodies: Sequence[bytes], batch: list[int], outcomes: list[Exception | None]
-    ) -> None:
-        if len(batch) == 1:
-            await self._one(topic, bodies, batch[0], outcomes, 0.0)
-            return
-        content = b"".join([part for i in batch for part in (len(bodies[i]).to_bytes(4, "big"), bodies[i])])
-        head = b"%b %b\n%b%b" % (
-            _MPUB,
-            topic,
-            (len(content) + 4).to_bytes(4, "big"),
-            len(batch).to_bytes(4, "big"),
-        )
+    async def publish_one(self, topic: str, body: bytes, delay: float = 0.0) -> Exception | None:
+        """As `publish`, a single body."""
+        if not body:
+            return PublishRefused(
+                'NSQ takes no empty message\n    mend: send at least one byte, or use envelope = "fastlane"'
+            )
         try:
-            await self._command(head, content, 0)
-        except PublishRefused:
-            # One of them, or all together, were too much: nsqd has taken none.
-            await asyncio.gather(*(self._one(topic, bodies, index, outcomes, 0.0) for index in batch))
-        except BrokerUnavailable as error:
-            for index in batch:
-                outcomes[index] = error
-
-    async def _one(
-        self, topic: bytes, bodies: Sequence[bytes], index: int, outcomes: list[Exception | None], delay: float
-    ) -> None:
-        body = bodies[index]
-        length = len(body).to_bytes(4, "big")
-        if delay > 0:
-            head = b"%b %b %d\n%b" % (_DPUB, topic, max(1, round(delay * 1000)), length)
-        else:
-            head = b"%b %b\n%b" % (_PUB, topic, length)
-        try:
-            await self._command(head, body, len(body))
+            name = self._names.get(topic) or self._name(topic)
+            size = len(body)
+            if delay > 0:
+                head = b"%b %b %d\n%b" % (_DPUB, name, max(1, round(delay * 1000)), size.to_bytes(4, "big"))
+            else:
+                head = b"%b %b\n%b" % (_PUB, name, size.to_bytes(4, "big"))
+            await self._command(head, body, size)
         except (PublishRefused, BrokerUnavailable) as error:
-            outcomes[index] = error
+            return error
+        return None
+
+    async def _several(self, topic: str, bodies: Sequence[bytes]) -> Exception | None:
+        parts = [part for body in bodies for part in (len(body).to_bytes(4, "big"), body)]
+        content = b"".join(parts)
+        length, count = (len(content) + 4).to_bytes(4, "big"), len(bodies).to_bytes(4, "big")
+        try:
+            name = self._names.get(topic) or self._name(topic)
+            await self._command(b"%b %b\n%b%b" % (_MPUB, name, length, count), content, 0)
+        except (PublishRefused, BrokerUnavailable) as error:
+            return error
+        return None
+
+    def _name(self, topic: str) -> bytes:
+        try:
+            name = self._names[topic] = check(topic, "the topic").encode()
+        except ConfigurationError as error:
+            raise PublishRefused(str(error)) from error
+        return name
 
     async def _command(self, head: bytes, body: bytes, size: int) -> None:
         """To one nsqd, and the others after it. ``size`` of a single message; 0: several."""
-        nodes = await self._order()
         failure: BrokerUnavailable | None = None
-        for node in nodes:
+        for node in self._only if self._only is not None and self._only[0].ready else await self._order():
             for last in _TRIES:
                 try:
                     await node.publish(head, body, size)
@@ -172,13 +181,9 @@ class Pool:
 
     async def _order(self) -> list[_Node]:
         """Those that are connected first, in turn."""
+        if not self._directory.nsqd:
+            await self._refresh()
         nodes = list(self._nodes.values())
-        if not self._directory.nsqd and not any(node.ready for node in nodes):
-            now = asyncio.get_running_loop().time()
-            if not nodes or now - self._looked > self._directory.interval:
-                self._add(await self._directory.all())
-                self._looked = now
-                nodes = list(self._nodes.values())
         if len(nodes) <= 1:
             return nodes
         self._turn = (self._turn + 1) % len(nodes)
@@ -190,8 +195,31 @@ class Pool:
                 node.revive()
         return ready + rest
 
+    async def _refresh(self) -> None:
+        """Ask nsqlookupd which nsqd there are, now and then; a publish waits for that only when it has none."""
+        loop = asyncio.get_running_loop()
+        if self._refreshing is None and (not self._nodes or loop.time() - self._looked > self._directory.interval):
+            self._looked = loop.time()
+            self._refreshing = loop.create_task(self._look())
+            self._refreshing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._refreshing is not None and not any(node.ready for node in self._nodes.values()):
+            await asyncio.shield(self._refreshing)
+
+    async def _look(self) -> None:
+        try:
+            found = await self._directory.all()
+            self._add(found)
+            for address in self._nodes.keys() - set(found):
+                if not self._nodes[address].ready:
+                    await self._nodes.pop(address).close()
+        finally:
+            self._refreshing = None
+
     async def close(self) -> None:
         """Free the connections; a publish that is in flight fails."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
 
 
@@ -200,6 +228,8 @@ def _mend(error: Refused) -> str:
         return "\n    mend: let the secret in `auth` publish to this topic"
     if "too big" in str(error.error):
         return "\n    mend: send less, or start nsqd with a larger --max-msg-size"
+    if "TLS required" in str(error.error):
+        return "\n    mend: set the provider's `tls`"
     if "out of range" in str(error.error):
         return "\n    mend: delay less, or start nsqd with a larger --max-req-timeout"
     return ""

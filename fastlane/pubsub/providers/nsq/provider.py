@@ -9,8 +9,8 @@ import msgspec
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.provider import Administrator, BoundSubscription, Provider, Publisher, Source
+from fastlane.pubsub.providers.nsq.address import Address, Security
 from fastlane.pubsub.providers.nsq.administrator import NsqAdministrator
-from fastlane.pubsub.providers.nsq.connection import Address, Security
 from fastlane.pubsub.providers.nsq.discovery import Directory
 from fastlane.pubsub.providers.nsq.http import Http
 from fastlane.pubsub.providers.nsq.names import LONGEST, check, dead_name, replay_name
@@ -50,7 +50,7 @@ class NsqProvider(Provider):
             "dead letters (a topic per subscription)",
             "replay to one subscription (another topic per subscription)",
         ),
-        loses="what an nsqd holds when it is killed or its host fails: a message is on one nsqd only, and in its memory "
+        loses="what an nsqd holds when it is killed or its host fails: a message is on one nsqd only, in its memory "
         "first. An orderly end of nsqd keeps everything, but forgets delays",
     )
     extra = "nsq"

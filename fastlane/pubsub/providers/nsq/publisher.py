@@ -26,6 +26,10 @@ class NsqPublisher(Publisher):
         self._raw, self._max_delay = raw, max_delay
 
     async def publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> Sequence[str | Exception]:
+        if len(messages) == 1 and not messages[0].delay:
+            message = messages[0]
+            body = message.payload if self._raw else seal(message)
+            return [await self._pool.publish_one(topic.physical, body) or message.id]
         answers: list[str | Exception] = [message.id for message in messages]
         delays: dict[float, list[int]] = {}
         for index, message in enumerate(messages):

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from ansq.tcp.types import NSQCommands
 
 from fastlane.pubsub.envelope import DeadLetter, Delivery
-from fastlane.pubsub.provider import BoundSubscription, BrokerForbidden, BrokerUnavailable, Source
-from fastlane.pubsub.providers.nsq.connection import Address, Arrival, Security
+from fastlane.pubsub.provider import BoundSubscription, Source
+from fastlane.pubsub.providers.nsq.address import Address, Security
+from fastlane.pubsub.providers.nsq.connection import Arrival
 from fastlane.pubsub.providers.nsq.discovery import Directory
 from fastlane.pubsub.providers.nsq.envelope import open_message, open_raw, seal_letter
 from fastlane.pubsub.providers.nsq.feed import Feed, requeue
+from fastlane.pubsub.providers.nsq.following import Following
 from fastlane.pubsub.providers.nsq.http import Http
 from fastlane.pubsub.providers.nsq.pool import Pool
 from fastlane.pubsub.providers.nsq.readiness import MANY, grants, quotas
 
 __all__ = ["NsqSource"]
-
-_log = logging.getLogger("fastlane.pubsub")
 
 _WAIT = 5.0
 """Seconds after which a receive answers without messages."""
@@ -65,13 +63,12 @@ class NsqSource(Source):
     ) -> None:
         self._subscription = subscription
         self._replay = replay
-        self._directory, self._http, self._pool = directory, http, pool
+        self._http, self._pool = http, pool
         self._security, self._heartbeat = security, heartbeat
         self._max_delay = max_delay
         self._open: Callable[..., Delivery] = open_raw if raw else open_message
         self._lease = subscription.ack_deadline
         self._loop = asyncio.get_running_loop()
-        self._feeds: dict[tuple[Address, str], Feed] = {}
         self._live: list[Feed] = []
         self._buffer: deque[Arrival] = deque()
         self._receiving: asyncio.Future[None] | None = None
@@ -82,86 +79,33 @@ class NsqSource(Source):
         self._ticks = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._claim: asyncio.TimerHandle | None = None
-        self._lost_directory: BrokerUnavailable | BrokerForbidden | None = None
-        self._finding: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        topics = (subscription.topic.physical, replay)
+        self._following = Following(topics, directory, make=self._feed, on_change=self._changed)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        if self._directory.lookupd:
-            self._finding = self._loop.create_task(self._find())
-        else:
-            self._follow(
-                {self._subscription.topic.physical: set(self._directory.nsqd), self._replay: set(self._directory.nsqd)}
-            )
+        self._following.start()
 
-    # --- which nsqd
+    def _feed(self, address: Address, topic: str) -> Feed:
+        return Feed(
+            address,
+            topic,
+            self._subscription.physical,
+            security=self._security,
+            heartbeat=self._heartbeat,
+            lease=self._lease,
+            on_arrival=self._arrived,
+            on_change=self._changed,
+        )
 
-    async def _find(self) -> None:
-        """Ask nsqlookupd again and again."""
-        while True:
-            try:
-                topics = (self._subscription.topic.physical, self._replay)
-                found = await asyncio.gather(*(self._directory.producers(topic) for topic in topics))
-            except (BrokerUnavailable, BrokerForbidden) as error:
-                if self._lost_directory is None:
-                    _log.warning("%s; trying again", error)
-                self._lost_directory = error
-                self._changed()
-            else:
-                self._lost_directory = None
-                self._follow(dict(zip(topics, found, strict=True)))
-            interval = self._directory.interval
-            if not self._feeds:
-                interval = min(interval, 1.0)  # nobody has published yet, or nsqlookupd has just started
-            await asyncio.sleep(interval * random.uniform(0.8, 1.2))
-
-    def _follow(self, found: dict[str, set[Address]]) -> None:
-        """Connect to the new ones. Those that are gone stay as long as their connection does: they may have messages."""
-        for key, feed in list(self._feeds.items()):
-            address, topic = key
-            feed.listed = address in found[topic]
-            if feed.over or not (feed.listed or feed.alive):
-                del self._feeds[key]
-                self._end(feed)
-        for topic, addresses in found.items():
-            for address in addresses:
-                if (address, topic) not in self._feeds:
-                    feed = self._feeds[address, topic] = Feed(
-                        address,
-                        topic,
-                        self._subscription.physical,
-                        security=self._security,
-                        heartbeat=self._heartbeat,
-                        lease=self._lease,
-                        on_arrival=self._arrived,
-                        on_change=self._changed,
-                    )
-                    feed.start()
-
-    def _end(self, feed: Feed) -> None:
-        task = self._loop.create_task(feed.close())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+    # --- how many
 
     def _changed(self) -> None:
         """A connection came or went, or could not be had."""
-        topic = self._subscription.topic.physical
-        self._live = [feed for feed in self._feeds.values() if feed.alive and feed.topic == topic]
-        self._live += [feed for feed in self._feeds.values() if feed.alive and feed.topic != topic]
+        self._live = self._following.live()
         self._share()
-        if self._receiving is not None and not self._receiving.done() and self._unavailable() is not None:
+        if self._receiving is not None and not self._receiving.done() and self._following.unavailable() is not None:
             self._receiving.set_result(None)
-
-    def _unavailable(self) -> BrokerUnavailable | BrokerForbidden | None:
-        """Why nothing can come; None: something can, or that is not known yet."""
-        topic = self._subscription.topic.physical
-        feeds = [feed for feed in self._feeds.values() if feed.topic == topic]
-        if any(feed.failure is None for feed in feeds):
-            return None
-        return feeds[0].failure if feeds else self._lost_directory
-
-    # --- how many
 
     def _share(self) -> None:
         """Give each connection its part of the permits."""
@@ -244,11 +188,11 @@ class NsqSource(Source):
         self._allow(limit)
         if not self._buffer:
             try:
-                if self._unavailable() is None:
+                if self._following.unavailable() is None:
                     await self._arrival(_WAIT)
-                if not self._buffer and self._unavailable() is not None:
+                if not self._buffer and self._following.unavailable() is not None:
                     await self._arrival(_PATIENCE, despite=True)
-                    failure = self._unavailable()
+                    failure = self._following.unavailable()
                     if not self._buffer and failure is not None:
                         raise failure
             except asyncio.CancelledError:
@@ -259,7 +203,7 @@ class NsqSource(Source):
     async def _arrival(self, seconds: float, *, despite: bool = False) -> None:
         """Wait for a message. ``despite``: also while there is no nsqd."""
         deadline = self._loop.time() + seconds
-        while not self._buffer and (despite or self._unavailable() is None):
+        while not self._buffer and (despite or self._following.unavailable() is None):
             waiting = self._receiving = self._loop.create_future()
             timer = self._loop.call_at(deadline, _wake, waiting)
             try:
@@ -330,7 +274,7 @@ class NsqSource(Source):
         return lost
 
     async def dead_letter(self, delivery: Delivery, letter: DeadLetter) -> None:
-        (failure,) = await self._pool.publish(self._subscription.dead, [seal_letter(letter)])
+        failure = await self._pool.publish_one(self._subscription.dead, seal_letter(letter))
         if failure is not None:
             raise failure
         await self.ack([delivery])
@@ -340,10 +284,7 @@ class NsqSource(Source):
         for handle in (self._ticker, self._claim):
             if handle is not None:
                 handle.cancel()
-        if self._finding is not None:
-            self._finding.cancel()
-            await asyncio.wait([self._finding])
-        await asyncio.gather(*(feed.close() for feed in self._feeds.values()), *self._ending, return_exceptions=True)
+        await self._following.close()
         await self._pool.close()
         await self._http.close()
 

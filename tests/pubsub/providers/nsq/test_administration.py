@@ -126,7 +126,11 @@ def test_dead_letters_are_listed_oldest_first_and_stay(start_nsqd):
                 listed = await administrator.dead_letters(MAIL, limit)
                 assert [each.id for each in listed] == [each.id for each in expected[:limit]]
             assert listed[0].position
-            assert (listed[0].reason, listed[0].error, listed[0].source) == ("attempts", "ValueError: no", "orders/mail")
+            assert (listed[0].reason, listed[0].error, listed[0].source) == (
+                "attempts",
+                "ValueError: no",
+                "orders/mail",
+            )
             assert (listed[0].payload, listed[0].attributes) == (b"0", {"kind": "new"})
             await eventually(lambda: administrator.backlog(MAIL), Backlog(0, 0, 6, False))
 

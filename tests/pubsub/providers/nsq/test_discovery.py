@@ -7,7 +7,7 @@ import pytest
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import Backlog, BrokerUnavailable
 from fastlane.pubsub.providers.nsq import NsqProvider
-from fastlane.pubsub.providers.nsq.connection import Address
+from fastlane.pubsub.providers.nsq.address import Address
 from fastlane.pubsub.providers.nsq.discovery import _producers
 from fastlane.resources.configuration.providers import NsqOptions
 from tests.pubsub.providers.nsq.rig import TOPIC, bound_subscription, eventually, gather_messages, outgoing, rigged
@@ -50,7 +50,7 @@ def test_an_nsqd_that_is_gone_is_not_tried_for_ever(lookupd, start_nsqd):
             waiting = asyncio.create_task(source.receive(1))
 
             async def addresses():
-                return {address for address, topic in source._feeds if topic == "orders"}
+                return source._following.addresses()
 
             await eventually(addresses, {Address.parse(other.address, "")})
             await publisher.publish(TOPIC, [outgoing()])

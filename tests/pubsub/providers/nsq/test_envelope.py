@@ -12,7 +12,7 @@ from fastlane.pubsub.providers.nsq.envelope import MOST_ERROR, open_letter, open
 ID = b"18a831dbd9269000"
 AT = datetime(2026, 1, 2, 3, 4, 5, 600_000, UTC)
 text = st.text(st.characters(exclude_categories=["Cs"]))
-moments = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1))  # noqa: DTZ001
+moments = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1))
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner)
 )
@@ -53,7 +53,8 @@ def test_a_dead_letter_comes_out_again(identity, payload, attributes, key, at, d
 def test_a_payload_that_is_json_stands_in_the_envelope_as_it_is():
     body = seal(Outgoing("7", b'{"a": [1]}', {"kind": "new"}, "k", AT, 0.0, "7"))
     assert body == (
-        b'{"fastlane":1,"id":"7","at":"2026-01-02T03:04:05.600000Z","key":"k","attributes":{"kind":"new"},"body":{"a": [1]}}'
+        b'{"fastlane":1,"id":"7","at":"2026-01-02T03:04:05.600000Z","key":"k",'
+        b'"attributes":{"kind":"new"},"body":{"a": [1]}}'
     )
 
 

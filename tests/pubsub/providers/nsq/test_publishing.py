@@ -7,6 +7,7 @@ import pytest
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
 from fastlane.pubsub.providers.nsq import NsqProvider
 from fastlane.pubsub.providers.nsq.http import Http
+from fastlane.resources.configuration.providers import NsqOptions
 from tests.pubsub.providers.nsq.rig import TOPIC, bound_subscription, gather_messages, options_of, outgoing, rigged
 from tests.servers.relay import Relay
 
@@ -209,7 +210,9 @@ def test_when_one_nsqd_is_gone_the_other_takes_everything(start_nsqd):
                 await publisher.publish(TOPIC, [outgoing()])
             http = Http()
             counts = [
-                (await http.get(each.http_address, "/stats", {"format": "json", "topic": "orders"}))["topics"][0]["depth"]
+                (await http.get(each.http_address, "/stats", {"format": "json", "topic": "orders"}))["topics"][0][
+                    "depth"
+                ]
                 for each in (one, other)
             ]
             assert counts == [2, 2]
@@ -227,7 +230,7 @@ def test_a_black_hole_does_not_keep_a_publish_from_the_other_nsqd(start_nsqd):
 
     async def main():
         async with Relay(one.host, one.tcp) as relay:
-            options = type(options_of(one))(nsqd=[relay.address, other.address])
+            options = NsqOptions(nsqd=[relay.address, other.address])
             async with rigged(options) as rig:
                 publisher = await rig.publisher()
                 for _ in range(4):
@@ -246,18 +249,17 @@ def test_a_black_hole_does_not_keep_a_publish_from_the_other_nsqd(start_nsqd):
 
 def test_a_cancelled_publish_disturbs_no_other(nsqd):
     async def main():
-        async with Relay(nsqd.host, nsqd.tcp) as relay:
-            async with rigged(type(options_of(nsqd))(nsqd=[relay.address])) as rig:
-                publisher = await rig.publisher()
-                await publisher.publish(TOPIC, [outgoing()])
-                relay.mode = "hold"
-                tasks = [asyncio.create_task(publisher.publish(TOPIC, [outgoing(b"%d" % n)])) for n in range(10)]
-                await asyncio.sleep(0.05)
-                for task in tasks[::2]:
-                    task.cancel()
-                relay.mode = "pass"
-                answers = await asyncio.gather(*tasks[1::2])
-                assert all(isinstance(answer, str) for [answer] in answers)
+        async with Relay(nsqd.host, nsqd.tcp) as relay, rigged(NsqOptions(nsqd=[relay.address])) as rig:
+            publisher = await rig.publisher()
+            await publisher.publish(TOPIC, [outgoing()])
+            relay.mode = "hold"
+            tasks = [asyncio.create_task(publisher.publish(TOPIC, [outgoing(b"%d" % n)])) for n in range(10)]
+            await asyncio.sleep(0.05)
+            for task in tasks[::2]:
+                task.cancel()
+            relay.mode = "pass"
+            answers = await asyncio.gather(*tasks[1::2])
+            assert all(isinstance(answer, str) for [answer] in answers)
 
     asyncio.run(main())
 
@@ -266,7 +268,7 @@ def test_closing_while_it_connects_leaves_nothing_behind(nsqd):
     async def main():
         async with Relay(nsqd.host, nsqd.tcp) as relay:
             relay.mode = "hold"
-            async with rigged(type(options_of(nsqd))(nsqd=[relay.address])) as rig:
+            async with rigged(NsqOptions(nsqd=[relay.address])) as rig:
                 await rig.publisher()
                 await asyncio.sleep(0.02)
             assert asyncio.all_tasks() - {asyncio.current_task()} == relay._tasks

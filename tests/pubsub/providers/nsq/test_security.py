@@ -9,7 +9,7 @@ import trustme
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
-from fastlane.pubsub.providers.nsq.connection import Security
+from fastlane.pubsub.providers.nsq.address import Security
 from fastlane.resources.configuration.providers import NsqOptions
 from tests.pubsub.providers.nsq.conftest import StartNsqd
 from tests.pubsub.providers.nsq.rig import TOPIC, bound_subscription, gather_messages, options_of, outgoing, rigged
@@ -32,7 +32,9 @@ def authority(tmp_path: Path) -> Path:
 @pytest.fixture
 def tls_nsqd(start_nsqd: StartNsqd, authority: Path) -> Nsqd:
     there = authority.parent
-    return start_nsqd(f"--tls-cert={there / 'server.pem'}", f"--tls-key={there / 'server.key'}", "--tls-required=tcp-https")
+    return start_nsqd(
+        f"--tls-cert={there / 'server.pem'}", f"--tls-key={there / 'server.key'}", "--tls-required=tcp-https"
+    )
 
 
 def test_messages_go_through_tls(tls_nsqd, authority):
@@ -113,7 +115,7 @@ async def _authd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 def test_the_secret_is_presented_and_what_it_allows_works(start_nsqd):
     async def main():
         server = await asyncio.start_server(_authd, "127.0.0.1", 0)
-        address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         nsqd = await asyncio.to_thread(start_nsqd, f"--auth-http-address={address}")
         async with rigged(options_of(nsqd, auth="s3cret")) as rig:
             publisher = await rig.publisher()
