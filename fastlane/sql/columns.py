@@ -83,6 +83,7 @@ LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.a
 
 def shown(annotation: Any) -> str:
     """A type as people write it."""
+    annotation = plain(annotation)
     if isinstance(annotation, type) and not typing.get_args(annotation):
         return annotation.__qualname__
     return str(annotation).replace("typing.", "")
@@ -224,16 +225,21 @@ def _elements(convert: Convert | None, optional: bool, made: Convert | None) -> 
 
 def _of_composite(wanted: tuple[Any, ...], annotation: Any) -> Convert:
     def structure(value: Any) -> Any:
-        given = {
-            name: msgspec.Raw(item) if isinstance(item, bytes) and bytes not in wanted else item
-            for name, item in value.items()
-        }
+        given = {name: _undecoded(item) for name, item in value.items()}
         for member in wanted:
             names = {f.name: f.encode_name for f in msgspec.structs.fields(member)} if _is_struct(member) else {}
             given = {names.get(name, name): item for name, item in given.items()}
         return msgspec.convert(given, annotation)
 
     return structure
+
+
+def _undecoded(item: Any) -> Any:
+    """json inside a composite comes as bytes; a bytea that happens to be json is taken for it."""
+    try:
+        return msgspec.json.decode(item) if isinstance(item, bytes) else item
+    except msgspec.DecodeError:
+        return item
 
 
 def _is_struct(member: Any) -> bool:

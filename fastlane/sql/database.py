@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
 
 from fastlane.errors import ConfigurationError
-from fastlane.resources.declaration import Kind, Place, Resource
+from fastlane.resources.declaration import Kind, NotBound, Place, Resource
+from fastlane.sql.errors import ForkedPool
 from fastlane.sql.listening import Listener
 from fastlane.sql.queries import Queries
 from fastlane.sql.source import Source
@@ -17,6 +18,7 @@ from fastlane.sql.transactions import Isolation, Transaction, begin
 
 if TYPE_CHECKING:
     from fastlane.sql.binding import Bound  # noqa: F401  # in the name of the base class
+    from fastlane.sql.pool import Pool
     from fastlane.sql.settings import ConnectionSettings
 
 __all__ = ["Database"]
@@ -49,7 +51,7 @@ class Database(Resource["Bound"], Queries):
 
     @property
     def _source(self) -> Source:
-        return self.binding.pool
+        return self._pool()
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -66,7 +68,7 @@ class Database(Resource["Bound"], Queries):
 
         For the block alone; then its settings, locks and listeners are reset, and an open transaction is rolled back.
         """
-        return self.binding.pool.acquire()
+        return self._pool().acquire()
 
     def transaction(self, *, isolation: Isolation | None = None, readonly: bool = False) -> Transaction:
         """``async with db.transaction() as tx:`` commits at the end; an exception that leaves the block rolls back.
@@ -128,8 +130,14 @@ class Database(Resource["Bound"], Queries):
             )
         return Listener(bound.listening, channel)
 
-    def _pool(self) -> Any:
-        return self.binding.pool
+    def _pool(self) -> Pool:
+        try:
+            return self.binding.pool
+        except NotBound:
+            # A forked child has no running loop, or another one.
+            if any(bound.pool.is_forked for bound in self._bindings.values()):
+                raise ForkedPool(self.name) from None
+            raise
 
 
 def _is_repeatable(error: BaseException | None) -> bool:

@@ -178,6 +178,13 @@ class Session:
             statement.keys.append(key)
         return statement.state, plan
 
+    async def command(self, query: str) -> str:
+        """Run commands without arguments, by the simple protocol: several may stand in one text."""
+        try:
+            return await self.protocol.query(query, None)
+        except AttributeError:
+            return ""  # asyncpg, of a text without a command: there is no status to decode
+
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
         """Run a command with arguments; what the server says of it, such as ``UPDATE 3``."""
         statement = await self.prepare(query)

@@ -76,6 +76,7 @@ class Pool(Source):
     Attributes:
         free: connections that nobody uses.
         most: connections at most; None until the first one told what the server has.
+        is_forked: this process is a child of the one that opened it.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Pool(Source):
         self._failures = 0
         self._silent_until: dict[str, float] = {}
         self._closing = False
-        self._forked = False
+        self.is_forked = False
         self._returned = asyncio.Event()
         _pools.add(self)
 
@@ -165,8 +166,7 @@ class Pool(Source):
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
         async with self.session(query) as session:
             if not arguments:
-                # The simple protocol: several commands may stand in one text.
-                status = await session.protocol.query(query, None)
+                status = await session.command(query)
                 if session.in_transaction():
                     raise StrayTransaction(query)
                 return status
@@ -183,9 +183,9 @@ class Pool(Source):
         session = await self.take()
         async with self._returning(session, query):
             if transaction:
-                await session.protocol.query("BEGIN", None)
+                await session.command("BEGIN")
                 yield session
-                await session.protocol.query("COMMIT", None)
+                await session.command("COMMIT")
             else:
                 yield session
 
@@ -225,7 +225,7 @@ class Pool(Source):
         """
         if self.free:
             return self.free.pop()
-        if self._forked:
+        if self.is_forked:
             raise ForkedPool(self.name)
         if self._closing:
             raise Unavailable("the database is not available")
@@ -348,7 +348,7 @@ class Pool(Source):
 
     def _want(self, at_least: int = 0) -> None:
         """Open as many connections as are missing, and as there is room for."""
-        if self._closing or self._forked:
+        if self._closing or self.is_forked:
             return
         wanted = max(len(self._waiters), max(self._options.min, at_least) - len(self._sessions)) - len(self._openers)
         room = (self.most or 1) - len(self._sessions) - len(self._openers)
@@ -492,7 +492,7 @@ class Pool(Source):
     def _disown(self) -> None:
         """In a forked child: these connections are the parent's. They are kept, for a connection that is collected says
         farewell on a socket that the parent still uses."""
-        self._forked = True
+        self.is_forked = True
         _inherited.extend(self._sessions)
         self.free = []
         self._sessions = set()

@@ -159,7 +159,7 @@ class _Held(Source):
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
         async with self.session(query) as session:
             if not arguments:
-                return await session.protocol.query(query, None)
+                return await session.command(query)
             try:
                 return await session.status(query, arguments)
             except Exception as error:
@@ -183,7 +183,7 @@ class _Held(Source):
 
     async def command(self, command: str) -> str:
         async with self.session(command) as session:
-            return await session.protocol.query(command, None)
+            return await session.command(command)
 
     async def begin(self, command: str) -> None:
         try:
@@ -207,7 +207,7 @@ class _Held(Source):
         """Never raises: what went wrong before is what the user has to hear of."""
         try:
             async with asyncio.timeout(ROLLBACK_TIMEOUT):
-                await self.held.protocol.query("ROLLBACK", None)
+                await self.held.command("ROLLBACK")
         except BaseException as error:
             self._pool.drop(self.held)
             if not isinstance(error, Exception):
