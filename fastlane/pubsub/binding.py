@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from fastlane.pubsub.attributes import MAX_ATTRIBUTES, attribute_name_problem
-from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.envelope import DeadLetter, Outgoing
 from fastlane.pubsub.failures import MessageTooLarge
 from fastlane.pubsub.identifiers import uuid7
 from fastlane.pubsub.lanes import lane_of
-from fastlane.pubsub.provider import BoundSubscription, BoundTopic
+from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Provider
 from fastlane.pubsub.publishing import Dispatcher
 from fastlane.resources.quantities import Duration, seconds
 
@@ -47,7 +46,7 @@ class TopicBinding:
 
     Attributes:
         bound: its place.
-        provider: the name of its provider.
+        provider: that carries it.
         subscriptions: their places, by name.
         dispatcher, lane: the way out.
         spy: in a test.
@@ -55,7 +54,6 @@ class TopicBinding:
     """
 
     __slots__ = (
-        "_capabilities",
         "_limit",
         "bound",
         "dispatcher",
@@ -70,8 +68,7 @@ class TopicBinding:
         self,
         bound: BoundTopic,
         *,
-        provider: str,
-        capabilities: Capabilities,
+        provider: Provider,
         dispatcher: Dispatcher,
         max_message_size: int,
         subscriptions: Mapping[str, BoundSubscription],
@@ -85,7 +82,6 @@ class TopicBinding:
         self.lane = lane_of(bound)
         self.spy = spy
         self.outbox = outbox
-        self._capabilities = capabilities
         self._limit = max_message_size
 
     def outgoing(
@@ -153,13 +149,13 @@ class TopicBinding:
 
     def _delay(self, topic: Topic[Any], delay: Duration) -> float:
         wanted = seconds(delay)
-        most = self._capabilities.max_delay
-        if most is not None and wanted > most:
-            limit = "no delays" if most == 0 else f"delays of at most {most:g} s"
-            raise ValueError(f"topic {topic.name!r}: delay={delay!r}, and its provider {self.provider!r} has {limit}")
-        if wanted and topic.ordered and not self._capabilities.ordered_delay:
+        able, name = self.provider.capabilities, self.provider.name
+        if able.max_delay is not None and wanted > able.max_delay:
+            limit = "no delays" if able.max_delay == 0 else f"delays of at most {able.max_delay:g} s"
+            raise ValueError(f"topic {topic.name!r}: delay={delay!r}, and its provider {name!r} has {limit}")
+        if wanted and topic.ordered and not able.ordered_delay:
             raise ValueError(
-                f"topic {topic.name!r}: delay={delay!r}, but provider {self.provider!r} can't delay where order is kept"
+                f"topic {topic.name!r}: delay={delay!r}, and its provider {name!r} can't delay where order is kept"
             )
         return wanted
 

@@ -124,15 +124,11 @@ class OrderedLane(Lane):
     def take(self, count: int, size: int) -> list[Waiting]:
         batch: list[Waiting] = []
         while self._ready:
-            line = self._keys[self._ready[0]]
+            line, before = self._keys[self._ready[0]], len(batch)
             size = _fill(batch, line, count, size)
-            if line and not batch[-1:]:  # pragma: no cover - an empty batch takes whatever comes first
-                break
-            if line and batch[-1].message.ordering_key != self._ready[0]:
-                break  # there was no room for the first of this key
+            if len(batch) == before:
+                break  # not even the first of this key had room
             self._ready.popleft()
-            if line:
-                break
         return batch
 
     def finish(self, batch: Iterable[Waiting]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.binding import Outbox, TopicBinding
@@ -21,6 +21,9 @@ from fastlane.resources.declaration import declared_resources
 from fastlane.resources.quantities import octets
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Role
+
+if TYPE_CHECKING:
+    from fastlane.pubsub.providers.memory import Broker
 
 __all__ = ["PubSubService"]
 
@@ -107,30 +110,29 @@ class PubSubService(Service):
         provider = placement.provider
         return TopicBinding(
             placement.bound,
-            provider=provider.name,
-            capabilities=provider.capabilities,
+            provider=provider,
             dispatcher=self._dispatchers[provider],
             max_message_size=max_message_size,
             subscriptions={name: bound for name, (_, bound) in placement.subscriptions.items()},
-            spy=getattr(provider, "broker", None),
+            spy=_broker_of(provider),
             outbox=type(self).outbox,
         )
 
     async def _open_memory(self, provider: Provider) -> None:
         """What lives in this process is made in this process, and is what `settle` waits for."""
-        if not provider.in_process:
+        broker = _broker_of(provider)
+        if broker is None:
             return
-        from fastlane.pubsub.providers.memory import MemoryProvider, enlist
+        from fastlane.pubsub.providers.memory import enlist
 
-        assert isinstance(provider, MemoryProvider)
         administrator = await provider.open_administrator()
         await administrator.provision(*self.placements.of(provider))
         dispatcher = self._dispatchers[provider]
-        provider.broker.busy += [
+        broker.busy += [
             lambda: dispatcher.outgoing > 0,
             self._handlers_run,
         ]
-        enlist(provider.broker)
+        enlist(broker)
 
     async def _close_publishers(self) -> None:
         for topic in self.__dict__.pop("_bound", []):
@@ -140,7 +142,7 @@ class PubSubService(Service):
         for provider, outcome in zip(dispatchers, closed, strict=True):
             if isinstance(outcome, Exception):
                 logger.warning("provider %r: its publisher did not close: %s", provider.name, outcome)
-            broker = getattr(provider, "broker", None)
+            broker = _broker_of(provider)
             if broker is not None:
                 broker.close()
 
@@ -165,3 +167,12 @@ class PubSubService(Service):
                 meant = f"did you mean {close[0]!r}? Else " if close else ""
                 names = ", ".join(sorted({name for name in known if "/" in name})) or "none"
                 yield f"--subscriptions: there is no subscription {wanted!r}\n    mend: {meant}use some of: {names}"
+
+
+def _broker_of(provider: Provider) -> Broker | None:
+    """The broker in memory; None: it is another one."""
+    if not provider.in_process:
+        return None
+    from fastlane.pubsub.providers.memory import MemoryProvider
+
+    return provider.broker if isinstance(provider, MemoryProvider) else None

@@ -11,21 +11,22 @@ from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.binding import Spy, TopicBinding
 from fastlane.pubsub.envelope import DeadLetter
 from fastlane.pubsub.filters import FilterSpecification
+from fastlane.pubsub.inspection import inspected
 from fastlane.pubsub.message import Message
 from fastlane.pubsub.retry import Retry
 from fastlane.pubsub.schema import Schema, UnresolvedSchema
 from fastlane.pubsub.subscribing import BatchSubscribing, Subscribing, SubscriptionOptions
 from fastlane.pubsub.subscription import Subscription
-from fastlane.resources.declaration import Kind, NotBound, Place, Resource, check_name
+from fastlane.resources.declaration import Kind, Place, Resource, check_name
 from fastlane.resources.quantities import Duration
 
 if TYPE_CHECKING:
     from fastlane.sql import Database
 
-__all__ = ["Delivery", "Topic"]
+__all__ = ["Guarantee", "Topic"]
 
 T = TypeVar("T")
-Delivery: TypeAlias = Literal["at-least-once", "exactly-once"]
+Guarantee: TypeAlias = Literal["at-least-once", "exactly-once"]
 
 
 class Topic(Resource[TopicBinding], Generic[T]):
@@ -57,12 +58,12 @@ class Topic(Resource[TopicBinding], Generic[T]):
 
     @overload
     def __init__(
-        self, name: str, type: type[T], *, delivery: Delivery = "at-least-once", order_by: str | None = None
+        self, name: str, type: type[T], *, delivery: Guarantee = "at-least-once", order_by: str | None = None
     ) -> None: ...
 
     @overload  # a union, a Literal, and what else is no class: no type checker can name it
     def __init__(
-        self: Topic[Any], name: str, type: object, *, delivery: Delivery = "at-least-once", order_by: str | None = None
+        self: Topic[Any], name: str, type: object, *, delivery: Guarantee = "at-least-once", order_by: str | None = None
     ) -> None: ...
 
     def __init__(
@@ -70,12 +71,12 @@ class Topic(Resource[TopicBinding], Generic[T]):
         name: str,
         type: Any,  # noqa: A002 - what it is
         *,
-        delivery: Delivery = "at-least-once",
+        delivery: Guarantee = "at-least-once",
         order_by: str | None = None,
     ) -> None:
         place = Place.of_caller()
         check_name(Topic, name, place)
-        if delivery not in get_args(Delivery):
+        if delivery not in get_args(Guarantee):
             raise CompileError(
                 f"topic {name!r}: delivery={delivery!r}",
                 mend='write delivery="at-least-once" or delivery="exactly-once"',
@@ -301,7 +302,7 @@ class Topic(Resource[TopicBinding], Generic[T]):
             NotBound: the app does not run.
             RuntimeError: this is no test.
         """
-        binding, spy = self._spied()
+        binding, spy = self._inspected()
         return [
             Message(
                 message.id,
@@ -323,7 +324,7 @@ class Topic(Resource[TopicBinding], Generic[T]):
             RuntimeError: this is no test.
             KeyError: there is no such subscription.
         """
-        binding, spy = self._spied()
+        binding, spy = self._inspected()
         return spy.dead(binding.subscriptions[self.subscriptions[subscription].name])
 
     @contextmanager
@@ -333,22 +334,9 @@ class Topic(Resource[TopicBinding], Generic[T]):
         Args:
             times: the next so many publishes; None: all inside the block.
         """
-        binding, spy = self._spied()
+        binding, spy = self._inspected()
         with spy.failing(binding.bound, times):
             yield
 
-    def _spied(self) -> tuple[TopicBinding, Spy]:
-        """The binding in a test. Asked from outside of the event loop, too: a test client runs the app in a thread."""
-        bindings = list(self._bindings.values())
-        try:
-            binding = self.binding
-        except NotBound:
-            if len(bindings) != 1:
-                raise
-            binding = bindings[0]
-        spy = binding.spy
-        if spy is None:
-            raise RuntimeError(
-                f"topic {self.name!r} is carried by a broker: what was published is known in tests alone"
-            )
-        return binding, spy
+    def _inspected(self) -> tuple[TopicBinding, Spy]:
+        return inspected(self, list(self._bindings.values()))

@@ -299,7 +299,7 @@ def test_options_that_a_topic_would_ignore_are_refused() -> None:
     asyncio.run(main())
 
 
-def test_a_delay_beyond_what_the_broker_can_is_refused() -> None:
+def test_a_delay_beyond_what_the_broker_can_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     topic, ordered = Topic("events", Event), Topic("ordered", Event, order_by="id")
     able = msgspec.structs.replace(MemoryProvider.capabilities, max_delay=60.0, ordered_delay=False)
     unable = msgspec.structs.replace(able, max_delay=0.0)
@@ -307,10 +307,10 @@ def test_a_delay_beyond_what_the_broker_can_is_refused() -> None:
     async def main() -> None:
         async with serving():
             for capabilities, text in ((able, "has delays of at most 60 s"), (unable, "has no delays")):
-                topic.binding._capabilities = capabilities
+                monkeypatch.setattr(MemoryProvider, "capabilities", capabilities)
                 with pytest.raises(ValueError, match=f"delay='2m', and its provider 'memory' {text}"):
                     await topic.publish(Event(1), delay="2m")
-            ordered.binding._capabilities = able
+            monkeypatch.setattr(MemoryProvider, "capabilities", able)
             with pytest.raises(ValueError, match="'memory' can't delay where order is kept"):
                 await ordered.publish(Event(1), delay=1)
             await ordered.publish(Event(1), delay=0)
