@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from fastlane.supervisor.kernel import run_state
 from tests.processes.served import Served, title, wait_until
 
 pytestmark = pytest.mark.process
@@ -187,7 +188,8 @@ def test_a_boot_process_dies_with_the_supervisor(shelves) -> None:
     assert len(children) == 1
     served.process.kill()
     served.process.wait(5)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in [template, *children]))
+    # Whoever inherits the dead may take its time to reap them.
+    wait_until(lambda: all(run_state(pid) in ("", "Z") for pid in [template, *children]), what="their end")
 
 
 def test_a_reload_whose_boot_fails_leaves_the_old_generation_serving(shelves) -> None:
