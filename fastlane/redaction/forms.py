@@ -38,11 +38,9 @@ def forms_of(value: str) -> list[str]:
 def _written(value: str) -> Iterator[str]:
     data = value.encode("utf-8", "surrogatepass")
     yield value
-    for safe in ("", "/", _SUB_DELIMITERS):
-        quoted = quote(data, safe=safe)
+    for quoted in (quote_plus(data), *(quote(data, safe=safe) for safe in ("", "/", _SUB_DELIMITERS))):
         yield quoted
         yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
-    yield quote_plus(data)
     yield from _base64_cores(data)
     escaped = json.dumps(value)[1:-1]
     yield escaped
