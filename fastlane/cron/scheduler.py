@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 from fastlane.cron.job import CronJob
 from fastlane.cron.run import Tick
 from fastlane.cron.store import LEASE_SECONDS, MOST_ATTEMPTS, Claim, NotDue, Store, StoreUnavailable
+from fastlane.redaction import redacted
 
 __all__ = ["Scheduler"]
 
@@ -255,5 +256,5 @@ class _Lease:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(redacted(str(error)).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
