@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, cast
 
@@ -84,7 +85,9 @@ class Runtime:
         kinds = declared_kinds()
         if self._keeper is None and ("secret" in kinds or self._referenced):
             self._keeper = _service("secret")(configuration, self.surroundings)
-            cast(SecretKeeper, self._keeper).require(self._referenced)
+            keeper = cast(SecretKeeper, self._keeper)
+            keeper.require(self._referenced)
+            keeper.when_changed(self._follow)
         others = [kind for kind in SERVICES if kind in kinds and kind != "secret"]
         self.services = [] if self._keeper is None else [self._keeper]
         self.services += [_service(kind)(configuration, self.surroundings) for kind in others]
@@ -114,23 +117,36 @@ class Runtime:
         Raises:
             ConfigurationError: the boot must stop.
         """
-        loaded = self._loaded
-        assert loaded is not None, "check comes first"
         reports: dict[str, Any] = {}
-        keeper = self._keeper
-        if keeper is not None:
-            await self._prepare(keeper, reports, extend)
-        if keeper is not None and self._referenced:
-            self._make_services(resolve(loaded, cast(SecretKeeper, keeper).value))
-            _complain([mistake for service in self.services if service is not keeper for mistake in _mistakes(service)])
+        await self.prepare_secrets(extend, reports)
+        loaded, keeper = self._loaded, self._keeper
+        assert loaded is not None
         for service in [service for service in self.services if service is not keeper]:
             await self._prepare(service, reports, extend)
         return Handoff(
+            name=loaded.name,
             file=loaded.path,
+            document=dict(loaded.document) if self._referenced else {},
             configuration=self._configuration,
             referenced=sorted(self._referenced),
             reports=reports,
         )
+
+    async def prepare_secrets(
+        self, extend: Callable[[str], None] | None = None, reports: dict[str, Any] | None = None
+    ) -> None:
+        """Only what the configuration itself is made of: on the command line the services are used without the rest.
+
+        Raises:
+            ConfigurationError: a secret is missing, or what it stands in is wrong.
+        """
+        loaded, keeper = self._loaded, self._keeper
+        assert loaded is not None, "check comes first"
+        if keeper is not None:
+            await self._prepare(keeper, {} if reports is None else reports, extend)
+        if keeper is not None and self._referenced:
+            self._make_services(resolve(loaded, cast(SecretKeeper, keeper).value))
+            _complain([mistake for service in self.services if service is not keeper for mistake in _mistakes(service)])
 
     async def _prepare(self, service: Service, reports: dict[str, Any], extend: Callable[[str], None] | None) -> None:
         if extend is not None:
@@ -148,6 +164,7 @@ class Runtime:
         Raises:
             ConfigurationError: it had no service of a kind that this process declares.
         """
+        self._loaded = Loaded(handoff.name, handoff.file, handoff.document, os.environ)
         self._referenced = frozenset(handoff.referenced)
         self._make_services(handoff.configuration)
         for service in self.services:
@@ -164,6 +181,21 @@ class Runtime:
             if service not in self._begun:
                 self._begun.append(service)
             await service.open()
+
+    def _follow(self, changed: Collection[str]) -> None:
+        """Secrets have new values: so has the configuration, where it refers to them."""
+        if not self._referenced.intersection(changed):
+            return
+        assert self._loaded is not None
+        try:
+            configuration = resolve(self._loaded, cast(SecretKeeper, self._keeper).value)
+        except ConfigurationError as error:
+            logger.error("a secret has a new value, which the configuration can't use; the old one stays: %s", error)
+            return
+        hide_values(configuration)
+        self._configuration = configuration
+        for service in self.services:
+            service.configuration = configuration
 
     async def start(self) -> None:
         """Subscriptions and cron jobs, as far as this process has their roles."""

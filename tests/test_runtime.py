@@ -17,6 +17,7 @@ from fastlane.resources.handoff import Handoff
 from fastlane.resources.surroundings import Surroundings
 from fastlane.runtime import Runtime
 from fastlane.secrets import Secret
+from fastlane.secrets.service import SecretsService
 from tests.shelf import Shelf, ShelfService, behaviour
 
 STEPS = ShelfService.steps
@@ -166,6 +167,65 @@ def test_a_reference_to_a_secret_is_resolved_when_the_secrets_are_known(tmp_path
         await made.close()
 
     asyncio.run(work())
+
+
+def test_the_configuration_follows_a_secret_that_is_rotated(tmp_path, caplog, monkeypatch) -> None:
+    monkeypatch.setenv("LARGEST", "3MiB")
+    shelf = Shelf()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "WHO").write_text("events")
+    (tmp_path / "fastlane.toml").write_text(
+        '[secrets]\nprovider = "files"\npath = "secrets"\n[pubsub]\nmax_message_size = { env = "LARGEST" }\n'
+        '[pubsub.topics.shelf]\nname = { secret = "WHO" }\n'
+    )
+
+    async def boot() -> bytes:
+        first = Runtime(serve())
+        first.check()
+        octets = (await first.prepare()).encoded()
+        await first.close()
+        return octets
+
+    handoff = Handoff.decoded(asyncio.run(boot()))
+
+    async def work() -> None:
+        made = Runtime(serve())
+        made.receive(handoff)
+        await made.open()
+        keeper, service = made.services
+        assert isinstance(keeper, SecretsService)
+        assert service.configuration.pubsub.topics["shelf"].name == "events"
+        (tmp_path / "secrets" / "WHO").write_text("rotated")
+        assert await keeper.refresh() == ["WHO"]
+        assert service.configuration.pubsub.topics["shelf"].name == "rotated"
+        monkeypatch.delenv("LARGEST")
+        (tmp_path / "secrets" / "WHO").write_text("again")
+        await keeper.refresh()
+        assert service.configuration.pubsub.topics["shelf"].name == "rotated"
+        assert "which the configuration can't use; the old one stays" in caplog.text
+        await made.close()
+
+    asyncio.run(work())
+    assert shelf
+
+
+def test_a_rotated_secret_that_the_configuration_does_not_refer_to_changes_nothing_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OWN", "first-value")
+    shelf, own = Shelf(), Secret("OWN")
+
+    async def run() -> None:
+        made = await opened()
+        keeper, service = made.services
+        assert isinstance(keeper, SecretsService)
+        before = service.configuration
+        monkeypatch.setenv("OWN", "other-value")
+        assert await keeper.refresh() == ["OWN"]
+        assert service.configuration is before
+        assert own.get() == "other-value"
+        await made.close()
+
+    asyncio.run(run())
+    assert shelf
 
 
 def test_a_missing_secret_stops_the_boot_and_closes_what_was_begun() -> None:

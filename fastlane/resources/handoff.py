@@ -25,13 +25,17 @@ class Handoff(Struct, frozen=True, kw_only=True):
     It holds secrets: it travels in inherited memory, and is never shown.
 
     Attributes:
-        file: the configuration file's name; None if there was none.
+        name: what errors call the configuration file.
+        file: its path; None if there was none.
+        document: its text as it was read, to be resolved anew when a secret changes.
         configuration: with every reference resolved.
         referenced: the names of the secrets that it referred to.
         reports: what each service's `prepare` answered, by its name.
     """
 
+    name: str
     file: str | None
+    document: dict[str, Any]
     configuration: ResourceConfiguration
     referenced: list[str]
     reports: dict[str, Any]

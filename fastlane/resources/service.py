@@ -11,7 +11,7 @@ close     the reverse of open
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import ClassVar, Protocol
 
 from fastlane.resources.configuration import ResourceConfiguration
@@ -28,7 +28,8 @@ class Service(abc.ABC):
     """The runtime's view of all resources of a kind.
 
     Args:
-        configuration: with every reference (``{ env = "X" }``) resolved.
+        configuration: with every reference (``{ env = "X" }``) resolved. It is replaced when a secret that it refers to
+            has a new value: what is to follow that reads the attribute when it needs it.
         surroundings: of this process.
 
     Attributes:
@@ -96,3 +97,6 @@ class SecretKeeper(Protocol):
         Raises:
             LookupError, RuntimeError: there is none.
         """
+
+    def when_changed(self, listener: Callable[[Collection[str]], None]) -> None:
+        """Call ``listener(names)`` in a process that is open when secrets have got new values."""

@@ -8,7 +8,7 @@ import inspect
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from fastlane.errors import ConfigurationError
@@ -57,6 +57,7 @@ class SecretsService(Service):
         self._referenced: frozenset[str] = frozenset()
         self._read_at = 0.0
         self._seen = ""  # of the source, before it was read
+        self._listener: Callable[[Collection[str]], None] | None = None
         self._layer: Layer | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -75,6 +76,10 @@ class SecretsService(Service):
     def require(self, names: Iterable[str]) -> None:
         """Names that the configuration refers to (``{ secret = "X" }``): they count as declared."""
         self._referenced = frozenset(names)
+
+    def when_changed(self, listener: Callable[[Collection[str]], None]) -> None:
+        """Call ``listener(names)`` when `refresh` has put new values in force, before anybody else is told."""
+        self._listener = listener
 
     @property
     def names(self) -> list[str]:
@@ -194,6 +199,8 @@ class SecretsService(Service):
         for name in changed:
             layer.replace(name, reading.values[name])
             logger.info("the secret %s has a new value", name)
+        if changed and self._listener is not None:
+            self._listener(changed)
         declared = declared_resources(Secret)
         for name in changed:
             if name in declared:
