@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.alive = True
-        self._watch = self._loop.call_later(self._heartbeat / 2, self._look)
+        self._look()
 
     def data_received(self, data: bytes) -> None:
         now = self._heard = self._loop.time()
