@@ -16,6 +16,7 @@ from pathlib import Path
 __all__ = ["MachineClock", "boot_identity"]
 
 KEPT_BOOTS = 8
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 # Linux's CLOCK_BOOTTIME goes on while the machine sleeps; macOS's CLOCK_MONOTONIC does so by itself.
 _BASE = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -24,7 +25,7 @@ _BASE = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def boot_identity() -> str | None:
     """The same in all processes that share a time since boot; None where the system does not tell."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = BOOT.read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/time')}"  # containers may have a time since boot of their own
     except OSError:
         return None

@@ -16,19 +16,7 @@ from fastlane.pubsub.providers.local import LocalProvider
 from fastlane.pubsub.providers.local.store import Store, StoreOptions
 from fastlane.resources.configuration import LocalOptions
 
-__all__ = [
-    "TOPIC",
-    "Rig",
-    "bound",
-    "gathered",
-    "letter",
-    "opened",
-    "outgoing",
-    "payloads",
-    "provider_at",
-    "rigged",
-    "topic",
-]
+__all__ = ["TOPIC", "Rig", "bound", "gathered", "letter", "opened", "outgoing", "payloads", "rigged", "topic"]
 
 _numbers = itertools.count(1)
 
@@ -80,10 +68,6 @@ def letter(delivery: Delivery, *, error: str = "ValueError: no") -> DeadLetter:
     )
 
 
-def provider_at(path: Path, **options: Any) -> LocalProvider:
-    return LocalProvider("local", LocalOptions(path=str(path), **options))
-
-
 class Rig:
     """A provider and what was opened of it; all is closed with it."""
 
@@ -112,7 +96,7 @@ class Rig:
 async def rigged(path: Path, **options: Any) -> AsyncIterator[Rig]:
     file = path / "pubsub.db"
     async with contextlib.AsyncExitStack() as stack:
-        yield Rig(provider_at(file, **options), file, stack)
+        yield Rig(LocalProvider("local", LocalOptions(path=str(file), **options)), file, stack)
 
 
 async def gathered(source: Source, count: int, *, limit: int = 100) -> list[Delivery]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import tempfile
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_no_key_is_out_of_order_whatever_happens_to_its_messages(keys, seed):
             publisher = await rig.publisher()
             messages = [outgoing(b"%d" % n, key=key) for n, key in enumerate(keys)]
             cuts = sorted({0, len(keys), *(chance.randrange(len(keys)) for _ in range(4))})
-            for begin, end in zip(cuts, cuts[1:], strict=False):
+            for begin, end in itertools.pairwise(cuts):
                 await publisher.publish(TOPIC, messages[begin:end])
             done: dict[str | None, list[int]] = {}
             left = len(keys)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from fastlane.pubsub.providers.local import doorbell
+from fastlane.pubsub.providers.local.doorbell import Bell, Ringer, bell_directory
+from tests.pubsub.providers.local.rig import TOPIC, gathered, outgoing, payloads, rigged
+
+
+@pytest.fixture
+def short():
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+async def rung(event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(0.2):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_a_ring_reaches_the_bells_of_its_subscription(short):
+    async def main():
+        first, second, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        bells = [Bell(short, 1, first), Bell(short, 1, second), Bell(short, 12, other)]
+        ringer = Ringer(short)
+        ringer.ring([1, 7])
+        assert await rung(first)
+        assert await rung(second)
+        assert not await rung(other)
+        late = asyncio.Event()
+        bells.append(Bell(short, 12, late))
+        ringer.ring([12])
+        assert await rung(late)
+        for bell in bells:
+            bell.close()
+        assert list(short.iterdir()) == []
+        ringer.ring([1, 12])
+        ringer.close()
+
+    asyncio.run(main())
+
+
+def test_a_bell_that_nobody_empties_keeps_no_ringer_waiting(short):
+    async def main():
+        event = asyncio.Event()
+        bell = Bell(short, 1, event)
+        ringer = Ringer(short)
+        for _ in range(5000):  # the loop does not run meanwhile
+            ringer.ring([1])
+        assert await rung(event)
+        event.clear()
+        await asyncio.sleep(0)
+        bell.close()
+        ringer.close()
+
+    asyncio.run(main())
+
+
+def test_the_bell_of_a_source_that_died_is_removed(short):
+    dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    dead.bind(str(short / "3.dead"))
+    dead.close()
+    (short / "not-a-bell").touch()
+    ringer = Ringer(short)
+    ringer.ring([3])
+    assert [path.name for path in short.iterdir()] == ["not-a-bell"]
+    ringer.ring([3])
+    ringer.close()
+
+
+def test_a_ringer_without_its_directory_does_nothing(short):
+    (short / "gone").mkdir()
+    ringer = Ringer(short / "gone")
+    (short / "gone").rmdir()
+    ringer.ring([1])
+    ringer.close()
+
+
+def test_a_long_path_has_its_bells_in_the_directory_for_temporary_files(tmp_path, short, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
+    assert bell_directory(str(short / "f")) == short / "f.bells"
+    deep = tmp_path / ("d" * 100) / "pubsub.db"
+    directory = bell_directory(str(deep))
+    assert directory is not None
+    assert directory.parent == short
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert bell_directory(str(deep)) == directory
+    assert len(os.fsencode(directory)) + 1 + doorbell.NAME <= doorbell.LONGEST
+
+
+def test_a_directory_that_others_may_enter_is_not_used(short, caplog):
+    (short / "f.bells").mkdir(mode=0o755)
+    (short / "f.bells").chmod(0o755)
+    assert bell_directory(str(short / "f")) is None
+    assert "belongs to somebody else" in caplog.text
+
+
+def test_a_directory_that_can_not_be_made_costs_time_only(short, caplog):
+    (short / "file").touch()
+    assert bell_directory(str(short / "file" / "f")) is None
+    assert "can't be made" in caplog.text
+
+
+def test_without_any_bell_messages_arrive_by_looking(short, caplog):
+    (short / "pubsub.db.bells").touch()
+
+    async def main():
+        async with rigged(short) as rig:
+            source, publisher = await rig.source(), await rig.publisher()
+            waiting = asyncio.ensure_future(gathered(source, 1))
+            await asyncio.sleep(0.02)
+            await publisher.publish(TOPIC, [outgoing(b"late")])
+            assert payloads(await waiting) == [b"late"]
+
+    asyncio.run(main())
+
+
+def test_a_bell_that_can_not_be_bound_costs_time_only(short, caplog, monkeypatch):
+    monkeypatch.setattr(doorbell, "token_hex", lambda _: "x" * 200)
+
+    async def main():
+        async with rigged(short) as rig:
+            source, publisher = await rig.source(), await rig.publisher()
+            await publisher.publish(TOPIC, [outgoing(b"late")])
+            assert payloads(await gathered(source, 1)) == [b"late"]
+
+    asyncio.run(main())
+    assert "no doorbell" in caplog.text
