@@ -198,4 +198,4 @@ class Consumption:
             async with asyncio.timeout(5.0):
                 await self._source.close()
         except Exception as error:
-            self._troubles.failed("close", error)
+            self._troubles.failed("close", error, "leaving it")

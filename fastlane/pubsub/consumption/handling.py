@@ -197,7 +197,7 @@ class Handling:
             await self._handler(value)
         except BaseException as error:
             self._fail(held, error)
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt | GeneratorExit):
                 raise
         else:
             if held.expired or held.stopped:
@@ -213,7 +213,7 @@ class Handling:
                 await self._handler(argument)
         except BaseException as error:
             self._fail(run, error, sound)
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt | GeneratorExit):
                 raise
         else:
             self._succeed(run, sound, messages)
@@ -261,6 +261,8 @@ class Handling:
             sound = run.messages
         if run.abandoned:  # the outcome stands already
             return None
+        if isinstance(error, GeneratorExit):  # the event loop has ended with the task in it
+            run.stopped = True
         if run.expired or run.stopped:
             return self._overrun(run, sound)
         outcome, text = ("failed", one_line(error))

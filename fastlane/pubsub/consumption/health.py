@@ -7,6 +7,7 @@ import logging
 from msgspec import Struct
 
 from fastlane.pubsub.provider import BrokerUnavailable
+from fastlane.redaction import redacted
 
 __all__ = ["Health", "Troubles", "logger", "one_line"]
 
@@ -63,8 +64,8 @@ class Troubles:
         self._source = source
         self._health = health
 
-    def failed(self, call: str, error: BaseException) -> None:
-        """``call`` (a verb) has failed, and is going to be made again."""
+    def failed(self, call: str, error: BaseException, then: str = "trying again") -> None:
+        """``call`` (a verb) has failed; ``then`` says what is done about it."""
         self._health.errors += 1
         if call in self._failing:
             return
@@ -72,10 +73,11 @@ class Troubles:
         # An error of the network needs no traceback; anything else is a mistake in a provider, or in ours.
         expected = isinstance(error, BrokerUnavailable | TimeoutError)
         logger.warning(
-            "subscription %s can't %s: %s; trying again",
+            "subscription %s can't %s: %s; %s",
             self._source,
             call,
             one_line(error),
+            then,
             exc_info=None if expected else error,
         )
 
@@ -88,5 +90,5 @@ class Troubles:
 
 def one_line(error: BaseException) -> str:
     """Type and text of an exception, in one bounded line."""
-    text = " ".join(str(error).split())
+    text = " ".join(redacted(str(error)).split())
     return f"{type(error).__name__}: {text}"[:_LONGEST_LINE] if text else type(error).__name__

@@ -199,7 +199,7 @@ class Settlement:
         try:
             await self._source.release(deliveries)
         except Exception as error:  # their leases lapse, which is the same, only later
-            self._troubles.failed("release", error)
+            self._troubles.failed("release", error, "the lease will lapse")
         else:
             self._troubles.worked("release")
 
