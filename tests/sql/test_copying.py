@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import attrs
+import pytest
+from asyncpg import UniqueViolationError
+from msgspec import Struct
+
+from tests.sql.opened import opened
+
+TABLE = "CREATE SCHEMA shop; CREATE TABLE shop.items (id int PRIMARY KEY, name text, data jsonb)"
+
+
+class Kind(enum.Enum):
+    BOOK = "book"
+
+
+class Item(Struct):
+    id: int
+    name: str | Kind
+    data: dict[str, int]
+
+
+def test_rows_are_sequences_or_structures_of_any_kind(url: str) -> None:
+    @dataclasses.dataclass
+    class Data:
+        id: int
+        name: str
+
+    class Named(NamedTuple):
+        id: int
+        name: str
+
+    @attrs.define
+    class Defined:
+        id: int
+
+    async def main() -> None:
+        async with opened(url) as db:
+            await db.execute(TABLE)
+            sources: list[tuple[list[Any], list[str] | None]] = [
+                ([(1, "a", {"a": 1}), [2, "b", None]], None),
+                ([(3, "c"), (4, None)], ["id", "name"]),
+                ([Item(5, Kind.BOOK, {"b": 2})], None),
+                ([Item(6, "f", {})], ["name", "id"]),
+                ([Data(7, "g")], None),
+                ([Named(8, "h")], None),
+                ([Defined(9)], None),
+                ([{"id": 10, "name": "j"}], None),
+                ([], None),
+            ]
+            assert [await db.copy("shop.items", rows, columns=columns) for rows, columns in sources] == [
+                2, 2, 1, 1, 1, 1, 1, 1, 0,
+            ]  # fmt: skip
+            names = await db.fetch_all(str | None, "SELECT name FROM shop.items ORDER BY id")
+            assert names == ["a", "b", "c", None, "book", "f", "g", "h", None, "j"]
+            assert await db.fetch_value(dict[str, int], "SELECT data FROM shop.items WHERE id = 5") == {"b": 2}
+
+    asyncio.run(main())
+
+
+def test_rows_may_come_from_an_async_generator(url: str) -> None:
+    async def rows(count: int) -> AsyncIterator[Item]:
+        for number in range(count):
+            yield Item(number, "x", {})
+
+    async def main() -> None:
+        async with opened(url) as db:
+            await db.execute(TABLE)
+            assert await db.copy("shop.items", rows(0)) == 0
+            async with db.transaction() as tx:
+                assert await tx.copy("shop.items", rows(1000)) == 1000
+
+    asyncio.run(main())
+
+
+def test_a_copy_is_all_or_nothing(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            with pytest.raises(UniqueViolationError):
+                await db.copy("shop.items", [(1, "a"), (1, "again")], columns=["id", "name"])
+            with pytest.raises(TypeError, match="a row is a sequence of values or a structure, not int"):
+                await db.copy("shop.items", [1])
+            assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
+
+    asyncio.run(main())
