@@ -13,7 +13,7 @@ from fastlane.server.options import OPTIONS, ServeOptions
 
 __all__ = ["command", "serve_schema"]
 
-_TYPES = {bool: ["boolean"], int: ["integer", "string"], float: ["number", "string"], str: ["string"]}
+_TYPES = {bool: ["boolean", "string"], int: ["integer", "string"], float: ["number", "string"], str: ["string"]}
 """What TOML has for each type of option. A text is read like a flag: ``"64MiB"``, ``"10s"``."""
 
 
