@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from fastlane.supervisor import boot as boot_module
 from fastlane.supervisor.boot import boot
 from fastlane.supervisor.channel import Channel, Mailbox
 from fastlane.supervisor.child import Inheritance
@@ -99,3 +100,16 @@ def test_a_failure_has_a_text_and_a_code(function, app, code, text):
     assert failure is not None
     assert failure.exit_code == code
     assert text in str(failure)
+
+
+def test_where_the_kernel_ends_no_orphans_a_thread_watches_the_template(monkeypatch):
+    monkeypatch.setattr(boot_module, "can_adopt", False)
+    assert Ran("prepares", App(), word="addresses").report == b"addresses of generation 3"
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    one, other = os.pipe(), os.pipe()
+    os.close(other[1])
+    boot_module._end_with(one[0], other[0])
+    assert ended == [0]
+    for end in (*one, other[0]):
+        os.close(end)
