@@ -7,6 +7,7 @@ goes wrong before that, its lease lapses, and it comes again.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import math
 from collections import deque
@@ -114,9 +115,9 @@ class Custody:
     def admit(self, deliveries: Sequence[Delivery]) -> None:
         """They were received."""
         self._health.received += len(deliveries)
-        if self.draining:
-            return self._settlement.release([Held(delivery, 0.0, delivery.attempt, "") for delivery in deliveries])
         now = self._clock.time()
+        if self.draining:
+            return self._release([Held(delivery, now, delivery.attempt, "") for delivery in deliveries])
         table, waiting, wanted = self._table, self._waiting, self._filter
         for delivery in deliveries:
             key = delivery.broker_id
@@ -216,8 +217,7 @@ class Custody:
                     self.running -= 1
             except Exception as error:  # a mistake of ours: its lease lapses, and the others go on
                 logger.error("the outcome of a handler of %s", self._bound.source, exc_info=error)
-        if released:
-            self._settlement.release(released)
+        self._release(released)
         self._start()
         self._changed()
 
@@ -236,7 +236,7 @@ class Custody:
             self._health.failed += 1
         if held.lost:
             behind = self._leave(held)
-            self._settlement.release(behind)
+            self._release(behind, held)
         elif outcome == "released":
             behind = self._leave(held)
             released.append(held)
@@ -259,7 +259,7 @@ class Custody:
             self._forget(held)
             self._settlement.retry(held, delay, self._returned)
         elif self.draining:
-            self._settlement.release([held, *self._leave(held)])
+            self._release([held, *self._leave(held)])
         else:
             # The broker would hand out the next one of this key: keep the place, and try again from here. Another
             # object, because the handler of this one may still be running, abandoned.
@@ -272,7 +272,7 @@ class Custody:
 
     def _returned(self, held: Held, left: bool) -> None:
         """The broker has it again, and holds its key back: what was received behind it goes there, too."""
-        self._settlement.release(self._leave(held))
+        self._release(self._leave(held), held)
 
     def _dead_letter(self, held: Held, reason: str) -> None:
         self._forget(held)
@@ -283,7 +283,7 @@ class Custody:
             self._advance(held)
             self._start()
         else:
-            self._settlement.release(self._leave(held))
+            self._release(self._leave(held), held)
 
     def _advance(self, held: Held) -> None:
         """It is done for good: the next of its key has its turn."""
@@ -293,7 +293,7 @@ class Custody:
         if follower is None:
             return
         if self.draining:
-            self._settlement.release([follower, *self._leave(follower)])
+            self._release([follower, *self._leave(follower)])
         else:
             self._waiting.turn(follower)
 
@@ -306,6 +306,30 @@ class Custody:
         for follower in behind:
             self._forget(follower)
         return behind
+
+    def _release(self, messages: Sequence[Held], earlier: Held | None = None) -> None:
+        """They go back without a result, after ``earlier``, which was first of their key."""
+        if not messages:
+            return
+        if self._lanes is not None:
+            self._lanes.close(messages, earlier)
+        self._settlement.release(messages, functools.partial(self._released, messages))
+
+    def _released(self, messages: Sequence[Held]) -> None:
+        if self._lanes is None:
+            return
+        first, overtaking = self._lanes.open(messages)
+        for held in overtaking:
+            self._forget(held)
+        if self.draining:
+            for held in first:
+                overtaking.append(held)
+                overtaking += self._leave(held)
+        else:
+            for held in first:
+                self._waiting.turn(held)
+            self._start()
+        self._release(overtaking)
 
     def _acknowledged(self, held: Held, confirmed: bool) -> None:
         self._forget(held)
@@ -355,7 +379,7 @@ class Custody:
                     self._forget(follower)
                 behind += followers
         self._waiting.remove(dropped)
-        self._settlement.release([held for held in behind if held not in dropped and not held.lost])
+        self._release([held for held in behind if held not in dropped and not held.lost])
         self._changed()
 
     # Handing back
@@ -370,7 +394,7 @@ class Custody:
         for held in self._waiting.clear():
             unstarted.append(held)
             unstarted += self._leave(held)
-        self._settlement.release(unstarted)
+        self._release(unstarted)
 
     def hand_back_all(self) -> None:
         """The drain ends: hand back whatever has not been settled."""
@@ -380,7 +404,7 @@ class Custody:
             held.stage = "settling"
             left.append(held)
             left += self._leave(held)
-        self._settlement.release(left)
+        self._release(left)
 
     def give_up(self) -> None:
         """End every call to the broker: what is still here comes again when its lease has lapsed."""

@@ -189,19 +189,28 @@ class Settlement:
 
         self._leave(held, "dead-letter", call, then, for_ever=True)
 
-    def release(self, messages: Sequence[Held]) -> None:
-        """Hand them out again at once. Of one key they are in order."""
-        if messages:
-            self._health.released += len(messages)
-            self._spawn(self._release([held.delivery for held in messages]))
+    def release(self, messages: Sequence[Held], then: Callable[[], object]) -> None:
+        """Hand them out again at once. Of one key they are in order. ``then`` the broker has them, or their leases are
+        over."""
+        self._health.released += len(messages)
+        self._spawn(self._release(messages, then))
 
-    async def _release(self, deliveries: list[Delivery]) -> None:
-        try:
-            await self._source.release(deliveries)
-        except Exception as error:  # their leases lapse, which is the same, only later
-            self._troubles.failed("release", error, "the lease will lapse")
-        else:
-            self._troubles.worked("release")
+    async def _release(self, messages: Sequence[Held], then: Callable[[], object]) -> None:
+        backoff = Backoff()
+        deliveries = [held.delivery for held in messages]
+        for _ in range(_MISTAKES):
+            try:
+                await self._source.release(deliveries)
+            except Exception as error:
+                self._troubles.failed("release", error)
+                await sleep(self._clock, backoff.next())
+            else:
+                self._troubles.worked("release")
+                then()
+                return
+        # Their leases lapse, which is the same, only later.
+        over = max(held.leased_at for held in messages) + self._bound.ack_deadline
+        self._clock.call_at(over, then)
 
     def _leave(
         self,
