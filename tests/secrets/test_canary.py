@@ -28,6 +28,8 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 from msgspec import Meta, Struct
 from fastlane import App, BackgroundTasks, NotFound, StreamingResponse, WebSocket
+from fastlane.cron import cron
+from fastlane.pubsub import Retry, Topic
 from fastlane.secrets import Secret
 
 canary = Secret("CANARY")
@@ -105,6 +107,32 @@ async def log() -> str:
     warnings.warn(f"warned {canary.get()}")
     return repr([canary, str(canary), f"{canary}"])
 
+class Event(Struct):
+    text: str
+
+events = Topic("events", Event)
+
+@events.subscribe("failing", retry=Retry(min_backoff=0.01, max_attempts=2))
+async def failing(event: Event) -> None:
+    leak("subscription")
+
+@events.subscribe("in-a-thread", retry=Retry(min_backoff=0.01, max_attempts=1))
+def failing_in_a_thread(event: Event) -> None:
+    leak("subscription's thread")
+
+@cron("failing", every="1m")
+async def failing_job() -> None:
+    leak("job")
+
+@app.get("/publish")
+async def publish() -> str:
+    await events.publish(Event("innocent"))
+    try:
+        await failing_job.fire()
+    except ValueError:
+        logging.getLogger("a.child").exception("fired")
+    return "ok"
+
 @app.get("/typed")
 async def typed(n: int) -> int:
     return n
@@ -119,7 +147,7 @@ async def missing(name: str) -> str:
 """
 
 QUOTED = ["c4n4ry%2Fv%2Blue%20%22x%22%5Cy", "c4n4ry%2fv%2blue+%22x%22%5cy"]
-PATHS = ["handler", "lane", "thread", "group", "problem", "background", "stream", "loop", "log"]
+PATHS = ["handler", "lane", "thread", "group", "problem", "background", "stream", "loop", "log", "publish"]
 PATHS += [f"typed?n={quoted}" for quoted in QUOTED]
 PATHS += [f"missing/{QUOTED[0]}", f"nowhere/{QUOTED[0]}"]
 
@@ -205,17 +233,36 @@ def run(tmp_path: Path) -> Iterator[type[Run]]:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_server_writes_no_secret_whatever_fails(run: type[Run], log_format: str) -> None:
-    served = run("serve", "leaky:app", "--port", "0", "--log-format", log_format, LEAK_AT="shutdown")
+def test_a_server_writes_no_secret_whatever_fails(run: type[Run], tmp_path: Path, log_format: str) -> None:
+    options = ("--port", "0", "--embedded", "--log-format", log_format)
+    served = run("serve", "leaky:app", *options, LEAK_AT="shutdown")
     served.wait_for("ready, 1 worker")
     served.ask_everything()
     served.wait_for("nowhere/")
+    for name in ("failing", "in-a-thread"):
+        served.wait_for(f"of events/{name} is among the dead letters")
     served.stop()
     served.shows_nothing(at_least=20)
-    for where in ("handler", "lane", "thread", "group", "background", "stream", "callback", "task", "told", "shutdown"):
+    for path in (tmp_path / ".fastlane").rglob("*"):
+        assert not path.is_file() or b"c4n4ry" not in path.read_bytes(), path
+    for where in (
+        "handler",
+        "lane",
+        "thread",
+        "group",
+        "background",
+        "stream",
+        "callback",
+        "task",
+        "told",
+        "job",
+        "shutdown",
+    ):
         assert f"{where} ***CANARY***" in served.text, where
     assert "a thread of its own ***CANARY***" in served.text
     assert "warned ***CANARY***" in served.text
+    assert "subscription ***CANARY***" in served.text
+    assert "subscription's thread ***CANARY***" in served.text
 
 
 def test_the_development_server_writes_no_secret_whatever_fails(run: type[Run]) -> None:
@@ -237,7 +284,7 @@ def test_the_page_that_explains_a_start_up_shows_no_secret(run: type[Run]) -> No
 
 
 def test_a_start_up_that_fails_shows_no_secret(run: type[Run]) -> None:
-    served = run("serve", "leaky:app", "--port", "0", LEAK_AT="start-up")
+    served = run("serve", "leaky:app", "--port", "0", "--embedded", LEAK_AT="start-up")
     assert served.process.wait(SECONDS) == 3
     assert "start-up ***CANARY***" in served.text
     served.shows_nothing(at_least=1)
