@@ -320,9 +320,9 @@ def is_schema_change(error: BaseException) -> bool:
 
 def is_argument(error: BaseException) -> bool:
     """Whether the arguments could not be encoded. Nothing was sent."""
-    # asyncpg has one class for what it refuses itself and for what the server refuses (class 22): the text tells.
-    if isinstance(error, asyncpg.DataError):
-        return str(error).startswith("invalid input ")
+    # asyncpg has one class for what it refuses itself and for a server's 22000: the text tells.
+    if type(error) is asyncpg.DataError:
+        return str(error).startswith(("invalid input for query argument", "invalid input in executemany"))
     return isinstance(error, asyncpg.InterfaceError) and str(error).startswith(("query argument", "the server expects"))
 
 

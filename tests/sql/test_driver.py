@@ -1,0 +1,139 @@
+"""What we rely on of asyncpg's inside, one fact a test: what fails here shows where `driver.py` has to follow."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from fastlane.resources.configuration import DatabaseOptions
+from fastlane.sql.driver import connect, is_argument
+from fastlane.sql.settings import ConnectionSettings
+
+
+@asynccontextmanager
+async def connected(url: str, **options: Any) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url, **options)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def test_a_connection_has_a_protocol_that_binds_and_executes_a_prepared_statements_state(url: str) -> None:
+    async def main() -> None:
+        async with connected(url) as connection:
+            statement = await connection.prepare("SELECT $1::int AS number")
+            rows = await connection._protocol.bind_execute(statement._state, (5,), "", 0, False, None)
+            assert [tuple(row) for row in rows] == [(5,)]
+            answer = await connection._protocol.bind_execute(statement._state, (5,), "", 0, True, None)
+            assert answer[1:] == (b"SELECT 1", True)
+            assert list(inspect.signature(type(connection._protocol).bind_execute).parameters)[1:] == [
+                "state", "args", "portal_name", "limit", "return_extra", "timeout",
+            ]  # fmt: skip
+
+    asyncio.run(main())
+
+
+def test_a_named_portal_is_read_in_pieces_and_closed(url: str) -> None:
+    async def main() -> None:
+        async with connected(url) as connection:
+            statement = await connection.prepare("SELECT generate_series(1, 3)")
+            protocol, state = connection._protocol, statement._state
+            await protocol.query("BEGIN", None)
+            first, _, done = await protocol.bind_execute(state, (), "portal", 2, True, None)
+            assert (len(first), done) == (2, False)
+            second, _, done = await protocol.execute(state, "portal", 2, True, None)
+            assert (len(second), done) == (1, True)
+            await protocol.close_portal("portal", None)
+            assert protocol.is_in_transaction()
+            assert await protocol.query("COMMIT", None) == "COMMIT"
+
+    asyncio.run(main())
+
+
+def test_a_failed_transaction_answers_rollback_to_commit(url: str) -> None:
+    async def main() -> None:
+        async with connected(url) as connection:
+            await connection.execute("BEGIN")
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await connection.execute("SELECT 1 / 0")
+            assert await connection._protocol.query("COMMIT", None) == "ROLLBACK"
+
+    asyncio.run(main())
+
+
+def test_an_unnamed_statement_of_a_connection_without_a_cache_is_parsed_with_each_execution(url: str) -> None:
+    async def main() -> None:
+        async with connected(url, statement_cache_size=0) as connection:
+            statement = await connection.prepare("SELECT 1", name="")
+            other = await connection.prepare("SELECT 2", name="")  # takes the place of the first on the server
+            for expected, each in ((1, statement), (2, other), (1, statement)):
+                ((value,),) = await connection._protocol.bind_execute(each._state, (), "", 0, False, None)
+                assert value == expected
+
+    asyncio.run(main())
+
+
+def test_a_record_is_unpacked_and_indexed_by_position(url: str) -> None:
+    async def main() -> None:
+        async with connected(url) as connection:
+            row = await connection.fetchrow("SELECT 1 AS a, 2 AS a")
+            first, second = row
+            assert (first, second, row[0], row[1]) == (1, 2, 1, 2)
+
+    asyncio.run(main())
+
+
+def test_arguments_that_are_refused_before_they_are_sent_are_told_from_what_the_server_refuses(url: str) -> None:
+    async def error(connection: asyncpg.Connection, query: str, *arguments: object) -> Exception:
+        try:
+            await connection.fetch(query, *arguments)
+        except Exception as raised:
+            assert await connection.fetchval("SELECT 1") == 1  # the connection is as it was
+            return raised
+        raise AssertionError
+
+    async def main() -> None:
+        async with connected(url) as connection:
+            for query, arguments in (
+                ("SELECT $1::int", ("x",)),
+                ("SELECT $1::int", (1, 2)),
+                ("SELECT $1::int", ()),
+                ("SELECT $1::text[]", (5,)),
+            ):
+                assert is_argument(await error(connection, query, *arguments)), query
+            for query in ("SELECT 1 / 0", "SELECT 'x'::int", "SELECT nothing"):
+                assert not is_argument(await error(connection, query)), query
+
+    asyncio.run(main())
+
+
+def test_two_operations_at_a_time_are_refused_by_name(url: str) -> None:
+    async def main() -> None:
+        async with connected(url) as connection:
+            first = asyncio.create_task(connection.fetchval("SELECT 1 FROM pg_sleep(0.05)"))
+            await asyncio.sleep(0.01)
+            with pytest.raises(asyncpg.InterfaceError, match="another operation"):
+                await connection.fetchval("SELECT 2")
+            await first
+
+    asyncio.run(main())
+
+
+def test_json_is_values_on_a_connection_of_our_own(url: str) -> None:
+    async def main() -> None:
+        given = DatabaseOptions(url=url)
+        connection = await connect(ConnectionSettings(lambda: given))
+        try:
+            for kind in ("json", "jsonb"):
+                assert await connection.fetchval(f"SELECT $1::{kind}", {"a": [1, None]}) == {"a": [1, None]}
+        finally:
+            await connection.close()
+
+    asyncio.run(main())

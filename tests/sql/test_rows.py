@@ -1,0 +1,100 @@
+"""The reader of rows, without a server: a plan takes whatever can be unpacked."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastlane.sql.columns import Column
+from fastlane.sql.errors import UnexpectedNull
+from fastlane.sql.rows import plan_of
+
+TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
+    "int4": (int, st.integers()),
+    "text": (str, st.text()),
+    "float8": (float, st.floats(allow_nan=False)),
+    "bool": (bool, st.booleans()),
+    "bytea": (bytes, st.binary()),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[tuple[str, str, bool]], list[int], list[list[Any]]]:
+    """Fields (name, column type, optional), an order of columns with strangers among them, and rows."""
+    fields = [
+        (f"field{number}", draw(st.sampled_from(sorted(TYPES))), draw(st.booleans()))
+        for number in range(draw(st.integers(1, 6)))
+    ]
+    order = draw(st.permutations(range(-draw(st.integers(0, 3)), len(fields))))
+    rows = draw(
+        st.lists(
+            st.tuples(
+                *(TYPES[kind][1] | st.none() if optional else TYPES[kind][1] for _, kind, optional in fields)
+            ).map(list),
+            max_size=5,
+        )
+    )
+    return fields, list(order), rows
+
+
+@given(tables())
+def test_every_value_gets_to_its_field_in_whatever_order_the_columns_come(
+    table: tuple[list[tuple[str, str, bool]], list[int], list[list[Any]]],
+) -> None:
+    fields, order, rows = table
+    into = msgspec.defstruct(
+        "Into", [(name, TYPES[kind][0] | None if optional else TYPES[kind][0]) for name, kind, optional in fields]
+    )
+    columns = [
+        Column(fields[index][0], fields[index][1], "scalar")
+        if index >= 0
+        else Column(f"stranger{index}", "int4", "scalar")
+        for index in order
+    ]
+    given_rows = [tuple(row[index] if index >= 0 else None for index in order) for row in rows]
+    plan = plan_of(into, "SELECT …", columns)
+    expected = [into(*row) for row in rows]
+    assert plan.values(given_rows) == expected
+    assert [plan.value(row) for row in given_rows] == expected
+
+
+@given(tables(), st.data())
+def test_a_null_is_found_wherever_it_is(
+    table: tuple[list[tuple[str, str, bool]], list[int], list[list[Any]]], data: st.DataObject
+) -> None:
+    fields, _, rows = table
+    required = [index for index, (_, _, optional) in enumerate(fields) if not optional]
+    if not rows or not required:
+        return
+    into = msgspec.defstruct(
+        "Into", [(name, TYPES[kind][0] | None if optional else TYPES[kind][0]) for name, kind, optional in fields]
+    )
+    bad = data.draw(st.sampled_from(required))
+    data.draw(st.sampled_from(rows))[bad] = None
+    plan = plan_of(into, "SELECT …", [Column(name, kind, "scalar") for name, kind, _ in fields])
+    with pytest.raises(UnexpectedNull) as raised:
+        plan.values(rows)
+    assert raised.value.column == fields[bad][0]
+
+
+def test_the_generated_reader_can_be_read_and_goes_with_its_plan() -> None:
+    class Post(msgspec.Struct):
+        id: int
+        title: str | None = None
+
+    plan = plan_of(Post, "SELECT …", [Column("title", "text", "scalar"), Column("id", "int4", "scalar")])
+    file = plan.one.__code__.co_filename
+    assert linecache.getlines(file)[:3] == [
+        "def one(row):\n",
+        "    c0, c1, = row\n",
+        "    return make(c1, c0) if c1 is not None else null()\n",
+    ]
+    del plan
+    gc.collect()
+    assert file not in linecache.cache

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastlane.sql.sizing import MOST, Sharing, size_of
+
+
+def test_the_arithmetic_is_shown() -> None:
+    size = size_of(server=100, kept=3, sharing=Sharing(instances=2, workers=4, databases=2))
+    assert size.most == 1
+    assert not size.short
+    assert size.arithmetic == (
+        "(100 connections − 3 kept by the server − 3 reserved)"
+        " / (2 instance(s) · 2 databases · 4 worker(s) · 2 generations)"
+        " − 1 for LISTEN = 1; at most 10, at least 1: 1"
+    )
+
+
+def test_one_machine_with_few_workers_gets_the_most() -> None:
+    assert size_of(server=100, kept=3, sharing=Sharing(workers=2)).most == MOST
+
+
+@given(
+    server=st.integers(10, 5000),
+    kept=st.integers(0, 5),
+    instances=st.integers(1, 10),
+    workers=st.integers(1, 64),
+    databases=st.integers(1, 4),
+)
+def test_all_workers_of_two_generations_fit_unless_it_is_said_that_they_do_not(
+    server: int, kept: int, instances: int, workers: int, databases: int
+) -> None:
+    size = size_of(server=server, kept=kept, sharing=Sharing(instances=instances, workers=workers, databases=databases))
+    assert 1 <= size.most <= MOST
+    everybody = (size.most + 1) * 2 * workers * databases * instances
+    assert size.short or everybody <= server - kept - 3
