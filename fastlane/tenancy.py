@@ -19,10 +19,13 @@ from fastlane.resources.host import HOST_EXTENSION, Host
 from fastlane.resources.surroundings import SCOPE_EXTENSION, Surroundings
 from fastlane.runtime import Runtime
 
-__all__ = ["Tenancy", "alone", "host_of", "script", "surroundings_alone"]
+__all__ = ["ALONE", "Tenancy", "alone", "host_of", "script", "surroundings_alone"]
 
 DRAIN_SECONDS = 30.0
 """Where the server does not say how long it waits for what still runs."""
+
+ALONE = "resources that have no configuration live on this machine alone, in the state directory"
+"""What the log says of a production that is embedded."""
 
 logger = logging.getLogger("fastlane.runtime")
 
@@ -45,6 +48,8 @@ class _Estate:
         try:
             if handoff is None:
                 runtime.check()
+                if runtime.surroundings.mode == "serve" and runtime.surroundings.embedded:
+                    logger.warning("FASTLANE_EMBEDDED: %s", ALONE)
                 async with alone(self.host.surroundings):
                     await runtime.prepare()
             else:

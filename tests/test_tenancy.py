@@ -228,6 +228,23 @@ def test_under_another_server_an_app_does_as_serve_would(monkeypatch, text: str 
     assert host_of({}).surroundings == Surroundings(mode="serve", embedded=embedded)
 
 
+def test_an_embedded_production_is_named_in_the_log(monkeypatch, caplog) -> None:
+    shelf = Shelf()
+
+    async def run() -> None:
+        tenancy = await Tenancy.begin(host_of({}))
+        assert tenancy is not None
+        await tenancy.end()
+
+    monkeypatch.setenv("FASTLANE_EMBEDDED", "0")
+    asyncio.run(run())
+    assert caplog.text == ""
+    monkeypatch.setenv("FASTLANE_EMBEDDED", "1")
+    asyncio.run(run())
+    assert "FASTLANE_EMBEDDED: resources that have no configuration live on this machine alone" in caplog.text
+    assert shelf
+
+
 def test_the_server_may_end_the_work_before_it_ends_the_lifespan() -> None:
     shelf = Shelf()
 

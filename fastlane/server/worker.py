@@ -60,10 +60,6 @@ def load(options: Mapping[str, Any]) -> LaneConfig:
     if are_declared() or options.get("configures_resources"):
         runtime = _checked_runtime(config)
         config.runtime = runtime if runtime.services else None
-        if serve.embedded and config.runtime is not None:
-            logger.warning(
-                "--embedded: resources that have no configuration live on this machine alone, in the state directory"
-            )
     try:
         config.load()
     except OSError as error:  # of the TLS files; ssl.SSLError is one, too
@@ -107,8 +103,12 @@ def boot(config: LaneConfig, context: BootContext) -> bytes:
     Raises:
         BootFailure: exit code 2 for a mistake of the configuration, 3 for what could not be done.
     """
+    from fastlane.tenancy import ALONE
+
     runtime = config.runtime
     assert runtime is not None
+    if runtime.surroundings.embedded:
+        logger.warning("--embedded: %s", ALONE)
 
     async def prepare() -> bytes:
         try:
