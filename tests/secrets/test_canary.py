@@ -343,7 +343,8 @@ def test_a_database_that_can_not_be_reached_is_told_without_its_password(run: ty
     done.shows_nothing(at_least=0)
 
 
-def test_a_missing_secret_stops_the_boot_with_all_that_are_missing(run: type[Run]) -> None:
+def test_a_missing_secret_stops_the_boot_with_all_that_are_missing(run: type[Run], tmp_path: Path) -> None:
+    (tmp_path / "fastlane.toml").write_text('[pubsub]\nprovider = "local"\n[cron]\nstore = "local"\n')
     done = run("serve", "leaky:app", "--port", "0", CANARY="")
     assert done.process.wait(SECONDS) in (2, 3)
     assert "1 secret is missing:\n  CANARY: the variable CANARY is empty (declared at" in done.text
