@@ -59,7 +59,8 @@ class GcpProvider(Provider):
         return GcpPublisher(self._rest(64))
 
     async def open_source(self, subscription: BoundSubscription) -> Source:
-        return GcpSource(subscription, self._rest(ORDERED_PULLS + CALLS))
+        rest = self._rest(ORDERED_PULLS + CALLS)
+        return GcpSource(subscription, rest, at_once=rest.emulated)
 
     async def open_administrator(self) -> Administrator:
         return GcpAdministrator(self._rest(CALLS))

@@ -30,6 +30,10 @@ class Rest:
         name: of the provider, for texts.
         connections: at most.
 
+    Attributes:
+        project: the project's id.
+        emulated: it is not Google that answers.
+
     Raises:
         ConfigurationError: the credentials can't be read.
     """
@@ -38,6 +42,7 @@ class Rest:
         host = os.environ.get("PUBSUB_EMULATOR_HOST")
         endpoint = options.endpoint or (f"http://{host}" if host else None)
         self.project = options.project
+        self.emulated = endpoint is not None
         self._root = f"{(endpoint or GOOGLE).rstrip('/')}/v1/"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections),

@@ -17,12 +17,16 @@ from fastlane.pubsub.providers.gcp.names import dead_topic, short
 from fastlane.pubsub.providers.gcp.publisher import Published
 from fastlane.pubsub.providers.gcp.pulling import LONGEST, Pulling
 from fastlane.pubsub.providers.gcp.rest import Rest
-from fastlane.pubsub.providers.gcp.wire import Death, Framing, Received, pack, unpack
+from fastlane.pubsub.providers.gcp.wire import Death, Framing, Received, Unpacked, pack, unpack
 
 __all__ = ["GcpSource", "Lease"]
 
 GRACE = 1.0
 """Seconds that a cancelled receive waits for the answer of a pull that runs."""
+LONG = 20.0
+"""Seconds until a receive that asked again and again answers without any."""
+SHORTEST_PAUSE = 0.01
+LONGEST_PAUSE = 0.2
 MOST_COUNTED = 100_000
 
 
@@ -37,24 +41,41 @@ class Lease(Struct, eq=False):
 
 
 class GcpSource(Source):
-    """Pulls, with ordering keys where the topic has them."""
+    """Pulls, with ordering keys where the topic has them.
 
-    def __init__(self, subscription: BoundSubscription, rest: Rest) -> None:
+    Args:
+        at_once: ask for what there is, and ask again. Google holds a pull until something comes. So does the emulator,
+            for 89 s, but it does not notice that nobody waits any more: each time, what came next was leased to the
+            pull of a worker that had stopped or died.
+    """
+
+    def __init__(self, subscription: BoundSubscription, rest: Rest, *, at_once: bool) -> None:
         self._rest = rest
         self._pulling = Pulling(rest, subscription.physical)
         self._short = short(self._pulling.path)
         self._dead = dead_topic(rest.project, subscription.dead)
         self._ordered = subscription.topic.ordered
         self._lease = math.ceil(subscription.ack_deadline)
+        self._at_once = at_once
         self._counts: dict[str, int] = {}
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
-        pull = asyncio.ensure_future(self._pull(1 if self._ordered else limit))
-        try:
-            return await asyncio.shield(pull)
-        except asyncio.CancelledError:
-            await self._abandon(pull)
-            raise
+        end = time.monotonic() + LONG
+        pause = SHORTEST_PAUSE
+        while True:
+            pull = asyncio.ensure_future(self._pull(1 if self._ordered else limit))
+            try:
+                due, empty = await asyncio.shield(pull)
+            except asyncio.CancelledError:
+                await self._abandon(pull)
+                raise
+            if due:
+                return due
+            if empty:
+                if not self._at_once or time.monotonic() > end:
+                    return []
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         held, lost = _held(deliveries)
@@ -89,29 +110,27 @@ class GcpSource(Source):
     async def close(self) -> None:
         await self._rest.close()
 
-    async def _pull(self, limit: int) -> list[Delivery]:
-        while True:
-            received = await self._pulling.pull(limit)
-            now, clock = time.monotonic(), time.time()
-            due: list[Delivery] = []
-            others: list[str] = []
-            early: dict[int, list[str]] = {}
-            for one in received:
-                unpacked = unpack(one.message)
-                due_at = unpacked.framing.not_before
-                if unpacked.meant_for is not None and unpacked.meant_for != self._short:
-                    others.append(one.ack_id)
-                elif due_at is not None and due_at > clock:
-                    early.setdefault(min(math.ceil(due_at - clock), LONGEST), []).append(one.ack_id)
-                else:
-                    due.append(self._delivery(one, now))
-            if others or early:
-                await self._put_aside(others, early)
-            if due or not received:
-                return due
+    async def _pull(self, limit: int) -> tuple[list[Delivery], bool]:
+        """What is due, and whether there was nothing else either."""
+        received = await self._pulling.pull(limit, at_once=self._at_once)
+        now, clock = time.monotonic(), time.time()
+        due: list[Delivery] = []
+        others: list[str] = []
+        early: dict[int, list[str]] = {}
+        for one in received:
+            unpacked = unpack(one.message)
+            due_at = unpacked.framing.not_before
+            if unpacked.meant_for is not None and unpacked.meant_for != self._short:
+                others.append(one.ack_id)
+            elif due_at is not None and due_at > clock:
+                early.setdefault(min(math.ceil(due_at - clock), LONGEST), []).append(one.ack_id)
+            else:
+                due.append(self._delivery(one, unpacked, now))
+        if others or early:
+            await self._put_aside(others, early)
+        return due, not received
 
-    def _delivery(self, received: Received, now: float) -> Delivery:
-        unpacked = unpack(received.message)
+    def _delivery(self, received: Received, unpacked: Unpacked, now: float) -> Delivery:
         broker_id = received.message.message_id
         receives = received.delivery_attempt or self._count(broker_id)
         # Of a delayed message one delivery was to put it off; those are counted where Pub/Sub counts.
@@ -143,11 +162,12 @@ class GcpSource(Source):
             calls.append(self._pulling.acknowledge(others))
         await asyncio.gather(*calls, return_exceptions=True)
 
-    async def _abandon(self, pull: asyncio.Future[list[Delivery]]) -> None:
+    async def _abandon(self, pull: asyncio.Future[tuple[list[Delivery], bool]]) -> None:
         """What a pull that nobody waits for leases would be away until the lease ends."""
         try:
             async with asyncio.timeout(GRACE):
-                await self.release(await asyncio.shield(pull))
+                due, _ = await asyncio.shield(pull)
+                await self.release(due)
         except (TimeoutError, FastlaneError):
             pass
         finally:

@@ -1,0 +1,131 @@
+"""A topic with subscriptions on a running emulator."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from fastlane.pubsub.envelope import DeadLetter, Delivery, Outgoing
+from fastlane.pubsub.provider import Administrator, BoundSubscription, BoundTopic, Publisher, Source
+from fastlane.pubsub.providers.gcp import GcpProvider
+from fastlane.resources.configuration import GcpOptions
+
+__all__ = ["Rig", "bare", "bound_subscription", "bound_topic", "letter", "outgoing", "rigged"]
+
+
+def bound_topic(name: str = "signups", *, ordered: bool = False, exactly_once: bool = False) -> BoundTopic:
+    return BoundTopic(name=name, physical=name, ordered=ordered, exactly_once=exactly_once)
+
+
+def bound_subscription(topic: BoundTopic, name: str = "mail", **changes: Any) -> BoundSubscription:
+    physical = f"{topic.name}-{name}"
+    values: dict[str, Any] = {
+        "name": name,
+        "physical": physical,
+        "dead": f"{physical}-dead",
+        "topic": topic,
+        "ack_deadline": 30.0,
+        "max_attempts": 10,
+        "max_backoff": 600.0,
+        "timeout": 600.0,
+    }
+    return BoundSubscription(**values | changes)
+
+
+def outgoing(payload: bytes = b'{"n":1}', **changes: Any) -> Outgoing:
+    identity = str(uuid.uuid4())
+    values: dict[str, Any] = {
+        "id": identity,
+        "payload": payload,
+        "attributes": {},
+        "ordering_key": None,
+        "published_at": datetime.now(UTC),
+        "delay": 0.0,
+        "dedupe_id": changes.get("id", identity),
+    }
+    return Outgoing(**values | changes)
+
+
+def letter(delivery: Delivery, **changes: Any) -> DeadLetter:
+    values: dict[str, Any] = {
+        "id": delivery.id,
+        "payload": delivery.payload,
+        "attributes": delivery.attributes,
+        "ordering_key": delivery.ordering_key,
+        "published_at": delivery.published_at,
+        "reason": "attempts",
+        "error": "ValueError: no",
+        "source": "signups/mail",
+        "attempt": delivery.attempt,
+        "died_at": datetime.now(UTC),
+    }
+    return DeadLetter(**values | changes)
+
+
+class Rig:
+    """What is open: one publisher, an administrator, and a source for each subscription."""
+
+    def __init__(self, provider: GcpProvider, topic: BoundTopic, subscriptions: Sequence[BoundSubscription]) -> None:
+        self.provider = provider
+        self.topic = topic
+        self.subscriptions = subscriptions
+        self.publisher: Publisher
+        self.administrator: Administrator
+        self.sources: list[Source] = []
+
+    @property
+    def subscription(self) -> BoundSubscription:
+        return self.subscriptions[0]
+
+    @property
+    def source(self) -> Source:
+        return self.sources[0]
+
+    async def publish(self, *messages: Outgoing) -> Sequence[str | Exception]:
+        return await self.publisher.publish(self.topic, messages)
+
+    async def receive(self, count: int = 1, source: Source | None = None) -> list[Delivery]:
+        """Exactly so many, in as many receives as that takes."""
+        got: list[Delivery] = []
+        while len(got) < count:
+            got += await (source or self.source).receive(count - len(got))
+        return got
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        return await self.administrator.dead_letters(self.subscription, 100)
+
+
+@asynccontextmanager
+async def rigged(
+    options: GcpOptions, topic: BoundTopic | None = None, *subscriptions: BoundSubscription
+) -> AsyncIterator[Rig]:
+    """Provisions; by default a plain topic with one subscription."""
+    topic = topic or bound_topic()
+    provider = GcpProvider("gcp", options)
+    rig = Rig(provider, topic, subscriptions or [bound_subscription(topic)])
+    async with AsyncExitStack() as stack:
+        rig.administrator = await provider.open_administrator()
+        stack.push_async_callback(rig.administrator.close)
+        await rig.administrator.provision([topic], rig.subscriptions)
+        rig.publisher = await provider.open_publisher()
+        stack.push_async_callback(rig.publisher.close)
+        for subscription in rig.subscriptions:
+            rig.sources.append(await provider.open_source(subscription))
+            stack.push_async_callback(rig.sources[-1].close)
+        yield rig
+
+
+async def bare(options: GcpOptions, method: str, path: str, body: Any = None) -> Any:
+    """A request without fastlane, in the project."""
+    url = f"{options.endpoint}/v1/projects/{options.project}/{path}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, json=None if method in ("GET", "DELETE") else body or {}) as response,
+    ):
+        assert response.status == 200, await response.text()
+        return await response.json()
