@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastlane.redaction.doors import record_is_clean, substitute
+from fastlane.redaction.doors import guard_doors, record_is_clean, substitute
 from fastlane.server.logs import JsonFormatter, TextFormatter
 
 
@@ -126,6 +126,24 @@ def test_a_queue_handler_queues_nothing_hidden(logger: logging.Logger, secret: s
     except ValueError:
         logger.exception("failed with %s", secret)
     assert secret not in str(vars(records.get()))
+
+
+def test_a_traceback_that_another_handler_has_written_is_cleaned(secret: str) -> None:
+    record = logging.makeLogRecord({"msg": "failed", "exc_text": f"ValueError: {secret}"})
+    assert not record_is_clean(record)
+    assert record.exc_text == "ValueError: ***KEY***"
+
+
+def test_where_nothing_is_hidden_any_more_pythons_own_functions_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    guard_doors()
+    guard_doors()
+    error = ValueError("innocent")
+    assert "ValueError: innocent" in "".join(traceback.format_exception(error))
+    record = logging.makeLogRecord({"msg": "%d", "args": ("innocent",)})
+    logging.StreamHandler(io.StringIO()).handle(record)
+    text = capsys.readouterr().err
+    assert "--- Logging error ---" in text
+    assert "innocent" in text
 
 
 def test_a_record_without_a_secret_is_left_as_it_is(secret: str) -> None:

@@ -190,7 +190,7 @@ class Run:
             connection.request(method, f"/{path}", body, headers)
             response = connection.getresponse()
             self.answers += f"{response.status} {response.getheaders()} {response.read()!r}\n"
-        except http.client.HTTPException as error:  # a stream that broke off
+        except (http.client.HTTPException, ConnectionError) as error:  # a stream that broke off
             self.answers += f"{error!r}\n"
         finally:
             connection.close()
