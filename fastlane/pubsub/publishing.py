@@ -56,6 +56,7 @@ class Dispatcher:
         self._timeout = seconds(options.publish_timeout)
         self._loop = asyncio.get_running_loop()
         self._running: dict[asyncio.Task[None], Sequence[Waiting]] = {}
+        self._pausing: dict[asyncio.Future[None], Sequence[Waiting]] = {}
         self._abandoned: set[asyncio.Task[None]] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._troubled = False
@@ -146,6 +147,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Wait for what is under way, for ``publish_timeout`` at most, and free the connections."""
+        self._abandon()
         await self._room.close(self._timeout)
         for pump in self._pumps:
             pump.cancel()
@@ -196,12 +198,21 @@ class Dispatcher:
                     return
                 failures += 1
                 backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 10))
-                await asyncio.sleep(backoff * (0.5 + random.random()))
+                await self._pause(batch, backoff * (0.5 + random.random()))
         except asyncio.CancelledError:
             for waiting in batch:
                 waiting.ticket.settle(Unavailable("the app stops"))
             self._room.leave(len(batch), sum(waiting.size for waiting in batch))
             raise
+
+    async def _pause(self, batch: Sequence[Waiting], duration: float) -> None:
+        """Before the batch is sent again. Ends early when nobody waits for it any more: others of its keys may."""
+        given_up: asyncio.Future[None] = self._loop.create_future()
+        self._pausing[given_up] = batch
+        try:
+            await asyncio.wait((given_up,), timeout=duration)
+        finally:
+            del self._pausing[given_up]
 
     async def _request(self, lane: Lane, batch: list[Waiting]) -> Sequence[str | Exception]:
         """One request. What is raised for all of them is the answer for each."""
@@ -267,10 +278,17 @@ class Dispatcher:
 
     def _abandon(self) -> None:
         """Give up the requests that nobody waits for any more: they may hang in a broken connection."""
+        for given_up, batch in self._pausing.items():
+            if not given_up.done() and _nobody_waits(batch):
+                given_up.set_result(None)
         for pump, batch in self._running.items():
-            if pump not in self._abandoned and all(waiting.ticket.future.done() for waiting in batch):
+            if pump not in self._abandoned and _nobody_waits(batch):
                 self._abandoned.add(pump)
                 pump.cancel()
+
+
+def _nobody_waits(batch: Sequence[Waiting]) -> bool:
+    return all(waiting.ticket.future.done() for waiting in batch)
 
 
 def _too_late(trouble: Exception | None) -> Unavailable:

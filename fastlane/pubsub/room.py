@@ -25,6 +25,8 @@ class Room:
         self._most = most
         self._most_bytes = most_bytes
         self._bytes = 0
+        # Let in, and not run since: nobody may overtake them.
+        self._entering = 0
         self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -38,7 +40,7 @@ class Room:
         """
         if self._closed:
             raise Unavailable("no message is taken any more: the app stops")
-        if self._queue or not self._fits(size):
+        if self._queue or self._entering or not self._fits(size):
             return False
         self.count += 1
         self._bytes += size
@@ -57,12 +59,15 @@ class Room:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._entering -= 1
                 self.leave(1, size)  # let in, and cancelled in the same moment
-            else:
-                self._admit()  # whoever stood behind it may fit
+            self._admit()  # whoever stood behind it may fit
             raise
         finally:
             timer.cancel()
+        self._entering -= 1
+        if self._queue:
+            self._admit()
 
     def leave(self, count: int, size: int) -> None:
         """Give back what ``count`` messages took."""
@@ -96,5 +101,6 @@ class Room:
                     return
                 self.count += 1
                 self._bytes += size
+                self._entering += 1
                 waiter.set_result(None)
             self._queue.popleft()

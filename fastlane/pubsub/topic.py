@@ -264,8 +264,8 @@ class Topic(Resource[TopicBinding], Generic[T]):
     ) -> list[str]:
         """Publish several events, in as few requests as the broker allows. Answers their ids in the same order.
 
-        The options hold for each event. They are no unit: when one fails, the others may have been sent. Nothing is
-        sent when one of the events is not valid.
+        The options hold for each event. They are no unit: when one fails, the others may have been sent, and what is
+        published at the same time may come in between. Nothing is sent when one of the events is not valid.
 
         Args:
             dedupe_ids: of an exactly-once topic: one for each event.

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import pytest
@@ -286,6 +287,27 @@ def test_a_wait_for_room_that_is_cancelled_when_it_is_let_in_gives_the_room_back
     running(test, max_outgoing=1)
 
 
+def test_nobody_overtakes_who_was_let_in_and_did_not_run_yet() -> None:
+    async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
+        publisher.gate.clear()
+        first, second = (asyncio.create_task(dispatcher.publish(lane, message(text, "k"))) for text in "ab")
+        third: list[asyncio.Task[None]] = []
+        # It runs in the very turn in which the room of the first one is given to the second.
+        first.add_done_callback(lambda done: third.append(_started(dispatcher.publish(lane, message("c", "k")))))
+        await turns()
+        publisher.gate.set()
+        await asyncio.gather(first, second)
+        await asyncio.gather(*third)
+        assert [text for call in publisher.calls for text in call] == ["a", "b", "c"]
+
+    running(test, ordered=True, max_outgoing=1)
+
+
+def _started(coroutine: Any) -> asyncio.Task[None]:
+    task: asyncio.Task[None] = asyncio.create_task(coroutine)
+    return task
+
+
 def test_a_key_is_sent_in_order_one_request_at_a_time_and_keys_side_by_side() -> None:
     async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
         publisher.gate.clear()
@@ -439,3 +461,97 @@ def test_nothing_is_asked_for_no_messages() -> None:
         assert publisher.calls == []
 
     running(test)
+
+
+class Moody(Publisher):
+    """Takes what it likes; of a key nothing behind what it did not take."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.taken: list[str] = []
+        self.busy: set[str] = set()
+
+    async def publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> Sequence[str | Exception]:
+        keys = {message.ordering_key or "" for message in messages}
+        if topic.ordered:
+            assert not keys & self.busy, "two requests with one key"
+            self.busy |= keys
+        try:
+            if self.random.random() < 0.05:
+                await asyncio.sleep(60)
+            await asyncio.sleep(self.random.random() * 0.003)
+            failing: set[str] = set()
+            answers: list[str | Exception] = []
+            for message in messages:
+                key, mood = message.ordering_key or "", self.random.random()
+                if key in failing or mood < 0.1:
+                    failing.add(key if topic.ordered else "nobody")
+                    answers.append(BrokerUnavailable("mood"))
+                elif Random(message.payload).random() < 0.05:  # for good: always the same ones
+                    answers.append(PublishRefused("mood"))
+                else:
+                    self.taken.append(message.payload.decode())
+                    answers.append("id")
+            if self.random.random() < 0.05:
+                raise BrokerUnavailable("taken, and not confirmed")
+            return answers
+        finally:
+            if topic.ordered:
+                self.busy -= keys
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ordered", [False, True])
+def test_whatever_happens_everybody_gets_an_answer_and_keys_keep_their_order(seed: int, ordered: bool) -> None:
+    random = Random(seed)
+    publisher = Moody(random)
+    confirmed: list[str] = []
+    outcomes: list[str] = []
+    several: set[str] = set()
+
+    async def one(dispatcher: Dispatcher, lane: Lane, texts: list[str]) -> None:
+        messages = [message(text, text[0]) for text in texts]
+        try:
+            if len(messages) == 1:
+                await dispatcher.publish(lane, messages[0])
+            else:
+                await dispatcher.publish_many(lane, messages)
+        except (Unavailable, PublishRefused, asyncio.CancelledError) as error:
+            outcomes.append(type(error).__name__)
+        else:
+            confirmed.extend(texts)
+            outcomes.append("confirmed")
+
+    async def main() -> None:
+        options = PubSubOptions(publish_timeout=0.3, max_outgoing=40)
+        dispatcher = Dispatcher("moody", publisher, CAPABILITIES, options)
+        lane = lane_of(BoundTopic(name="t", physical="t", ordered=ordered))
+        tasks = []
+        async with asyncio.timeout(30):
+            for number in range(150):
+                key = random.choice("abcd")
+                texts = [f"{key}{number:04}{n}" for n in range(random.choice((1, 1, 1, 5)))]
+                if len(texts) > 1:
+                    several.update(texts)
+                tasks.append(asyncio.create_task(one(dispatcher, lane, texts)))
+                if random.random() < 0.3:
+                    await asyncio.sleep(random.random() * 0.005)
+                if random.random() < 0.1:
+                    random.choice(tasks).cancel()
+            await asyncio.wait(tasks)
+            await dispatcher.close()
+        assert dispatcher.outgoing == 0
+
+    asyncio.run(main())
+    assert len(outcomes) >= 140  # a task that was cancelled before it began has none
+    assert confirmed
+    assert set(confirmed) <= set(publisher.taken)
+    if ordered:
+        for key in "abcd":
+            firsts = list(dict.fromkeys(text for text in publisher.taken if text[0] == key))
+            # Of several that wait for room, a single one may come in between.
+            singles = [text for text in firsts if text not in several]
+            assert singles == sorted(singles)
+            for text in firsts:
+                together = [one for one in firsts if one[:5] == text[:5]]
+                assert together == sorted(together)
