@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import aiohttp
 import msgspec
-from gcloud.aio.auth import Token
+from gcloud.aio.auth import AioSession, Token
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.providers.gcp.failures import Answered
@@ -44,23 +44,14 @@ class Rest:
         self.project = options.project
         self.emulated = endpoint is not None
         self._root = f"{(endpoint or GOOGLE).rstrip('/')}/v1/"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections),
-            auto_decompress=True,
-            headers={"Content-Type": "application/json"},
-        )
         self._fetching: asyncio.Task[str | None] | None = None
-        self._token: Token | None = None
-        if endpoint is None:
-            try:
-                session: Any = self._session  # annotated as a type of its own for requests
-                self._token = Token(service_file=options.credentials, session=session, scopes=[SCOPE])
-            except Exception as error:
-                raise ConfigurationError(
-                    f"provider {name}: the credentials can't be read ({type(error).__name__})"
-                    "\n    mend: give the provider the path of a service account's JSON file as credentials, set "
-                    "GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`"
-                ) from None
+        self._token = None if self.emulated else _token(name, options.credentials)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections), headers={"Content-Type": "application/json"}
+        )
+        if self._token is not None:
+            session: Any = self._session  # annotated as a type of its own for requests
+            self._token.session = AioSession(session)
 
     async def call(
         self,
@@ -118,3 +109,20 @@ class Rest:
             raise Answered(verdict, f"no access token was given (status {error.status})") from None
         except Exception as error:
             raise Answered("unavailable", f"no access token could be fetched ({type(error).__name__})") from None
+
+
+def _token(name: str, credentials: str | None) -> Token:
+    """Opens nothing yet."""
+    try:
+        token = Token(service_file=credentials, scopes=[SCOPE])
+        # A file that is no JSON counts as none, and what it was meant to say is looked for at the metadata server.
+        if credentials is None or token.service_data:
+            return token
+        problem = "no JSON"
+    except Exception as error:
+        problem = type(error).__name__
+    raise ConfigurationError(
+        f"provider {name}: the credentials can't be read ({problem})"
+        "\n    mend: give the provider the path of a service account's JSON file as credentials, set "
+        "GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`"
+    )
