@@ -8,12 +8,33 @@ from hypothesis import strategies as st
 from fastlane.redaction import hide, hide_password, is_active, redacted, redacted_octets, unhide
 from fastlane.redaction.table import Redactor
 
+VALUE = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"
+
 
 def test_a_hidden_value_is_replaced_by_its_name() -> None:
     redactor = Redactor()
     assert redactor.hide("MAIL_KEY", "correct horse")
     assert redactor.text("key=correct horse, correct+horse") == "key=***MAIL_KEY***, ***MAIL_KEY***"
     assert redactor.octets(b"key=correct horse") == b"key=***MAIL_KEY***"
+
+
+@given(
+    st.text(max_size=60), st.text(max_size=60), st.sampled_from([VALUE, VALUE[:20], VALUE[:16], VALUE[:9], "123456"])
+)
+def test_a_value_is_found_wherever_it_stands(before: str, after: str, value: str) -> None:
+    redactor = Redactor()
+    redactor.hide("KEY", value)
+    redactor.hide("OTHER", "a value of another length, longer than the first one")
+    assert value not in redactor.text(before + value + after)
+    assert "***KEY***" in redactor.text(before + value + after)
+
+
+def test_octets_that_are_no_text_stay_what_they_are() -> None:
+    redactor = Redactor()
+    assert redactor.octets(b"\xff") == b"\xff"
+    redactor.hide("KEY", VALUE)
+    assert redactor.octets(b"\xff" + VALUE.encode() + b"\xfe") == b"\xff***KEY***\xfe"
+    assert redactor.octets(b"\xff") == b"\xff"
 
 
 def test_a_short_value_is_not_replaced_and_that_is_told() -> None:
