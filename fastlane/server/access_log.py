@@ -21,7 +21,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Literal
 
-from fastlane.redaction import redacted_octets
+from fastlane.redaction import is_active, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,8 @@ class AccessLog:
 
     def _formatted(self, entries: list[Entry]) -> bytes:
         now = self._clock()
+        if is_active():
+            entries = _redacted(entries)
         text = self._render(entries, now)
         data = text.encode("utf-8", "surrogatepass")
         # PERF: one look at the whole batch costs 0.07 µs a line, one at each field 0.3 µs. The batch is safe when the
@@ -151,7 +153,7 @@ class AccessLog:
             or len(data.translate(None, _SAFE)) != count * (self._quotes + 1)
         ):
             data = self._render([self._escaped(entry) for entry in entries], now).encode("ascii")
-        return redacted_octets(data)
+        return data
 
     def _write(self) -> None:
         pending = self._pending
@@ -170,6 +172,15 @@ class AccessLog:
                 pending.clear()
                 return
             del pending[:written]
+
+
+def _redacted(entries: list[Entry]) -> list[Entry]:
+    """Without hidden values in the targets, where alone a client puts any."""
+    # PERF: 0.1 µs a line: the targets of a batch are looked at together, each of them once.
+    targets = "\n".join({entry[2] for entry in entries})
+    if redacted(targets) == targets:
+        return entries
+    return [(entry[0], entry[1], redacted(entry[2]), *entry[3:]) for entry in entries]
 
 
 def _text_lines(entries: list[Entry], now: float) -> str:
