@@ -69,7 +69,7 @@ def takes_of(handler: Any, event: Any, *, batch: bool, frame: FrameType | None) 
         UnresolvedHandler: an annotation names something that does not exist (yet).
         CompileError: the handler can't be called with a message of the topic.
     """
-    parameter = _only_parameter(handler, event, batch)
+    parameter = _only_parameter(handler, event, batch, frame)
     annotation = parameter.annotation
     if annotation is not parameter.empty:
         annotation = _resolved(handler, parameter, frame)
@@ -94,7 +94,7 @@ def takes_of(handler: Any, event: Any, *, batch: bool, frame: FrameType | None) 
     raise handler_mistake(handler, problem, _mend(name, event, batch), name)
 
 
-def _only_parameter(handler: Any, event: Any, batch: bool) -> inspect.Parameter:
+def _only_parameter(handler: Any, event: Any, batch: bool, frame: FrameType | None) -> inspect.Parameter:
     try:
         if sys.version_info >= (3, 14):  # pragma: no cover - needs 3.14
             import annotationlib
@@ -110,9 +110,11 @@ def _only_parameter(handler: Any, event: Any, batch: bool) -> inspect.Parameter:
     for parameter in parameters:
         _refuse_marker(handler, parameter.name, parameter.default)
     for parameter in parameters[1:]:
-        if isinstance(parameter.annotation, str) and "Depends" in parameter.annotation:
-            raise _no_dependencies(handler, parameter.name, "Depends")
-        _refuse_markers(handler, parameter.name, parameter.annotation)
+        try:
+            annotation = _resolved(handler, parameter, frame)
+        except CompileError:
+            continue  # it is one too many, whatever it is
+        _refuse_markers(handler, parameter.name, annotation)
     mend = _mend(parameters[0].name if parameters else "event", event, batch)
     if len(parameters) != 1:
         count = "no parameter" if not parameters else f"{len(parameters)} parameters"

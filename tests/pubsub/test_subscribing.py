@@ -37,6 +37,9 @@ def number() -> int:
     return 1
 
 
+Number = Annotated[int, Depends(number)]
+
+
 def refused(handler: Any, **options: Any) -> str:
     topic = Topic("refusals", Event)
     with pytest.raises(CompileError) as caught:
@@ -142,7 +145,11 @@ def test_dependencies_and_what_belongs_to_requests_are_refused() -> None:
     def header(event: Annotated[Event, Header()]) -> None: ...
     def request(event: Request) -> None: ...
 
-    for handler in (depends, default, first):
+    def alias(event: Event, n: Number) -> None: ...
+    def unknown(event: Event, n: Nowhere) -> None: ...  # noqa: F821
+
+    assert "it has 2 parameters" in refused(unknown)
+    for handler in (depends, default, first, alias):
         assert "a subscription has no dependencies" in refused(handler)
     assert "it asks for Header, and there is no request here" in refused(header)
     assert "it asks for Request" in refused(request)
