@@ -191,8 +191,8 @@ class Consumption:
                 abandon()
                 await self._bell.until(lambda: custody.empty, loop.time() + 1.0)
         custody.hand_back_all()
-        await self._bell.until(lambda: not custody.busy, loop.time() + 1.0)
-        custody.give_up()
+        await self._bell.until(lambda: not custody.settlement.busy, loop.time() + 1.0)
+        custody.settlement.give_up()
         self._leases.cancel()
         try:
             async with asyncio.timeout(5.0):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,16 +17,15 @@ from fastlane.pubsub.clock import Clock
 from fastlane.pubsub.consumption.health import Health, Troubles, logger, one_line
 from fastlane.pubsub.consumption.held import Held, Run
 from fastlane.pubsub.consumption.lanes import Lanes
+from fastlane.pubsub.consumption.policy import Policy
 from fastlane.pubsub.consumption.settlement import Settlement
+from fastlane.pubsub.consumption.table import Table
 from fastlane.pubsub.consumption.waiting import Waiting
 from fastlane.pubsub.envelope import Delivery
 from fastlane.pubsub.provider import BoundSubscription, Source
 from fastlane.pubsub.subscription import Subscription
 
 __all__ = ["Custody"]
-
-_POISON_DELIVERIES = 3
-_MOST_REMEMBERED = 1000
 
 
 class Custody:
@@ -42,6 +39,7 @@ class Custody:
     Attributes:
         running: how many runs there are.
         draining: nothing is started any more, and what would be is handed back.
+        settlement: what is told to the broker.
     """
 
     def __init__(
@@ -57,53 +55,42 @@ class Custody:
         begin: Callable[[Run], object],
         changed: Callable[[], object],
     ) -> None:
-        attempts = bound.max_attempts
         self.running = 0
         self.draining = False
         self._bound = bound
         self._share = share
         self._clock = clock
         self._health = health
+        self._troubles = troubles
         self._begin = begin
         self._changed = changed
         self._size = subscription.batch.size if subscription.batch else 1
         # Followers of a key, heads in their backoff and what is on its way to the broker have this much room besides.
         self._most_held = 2 * share * self._size + 100
-        self._retry = subscription.retry
         self._filter = subscription.filter
-        self._delivery_limit = math.inf if attempts is None else 2 * attempts + 10
-        self._most_backoff = math.inf if capabilities.max_backoff is None else capabilities.max_backoff
-        self._whole_seconds = capabilities.whole_seconds
+        self._policy = Policy(subscription.retry, bound, capabilities)
         self._blocks_key = capabilities.blocks_key
         self._lanes = Lanes() if bound.topic.ordered else None
         self._waiting = Waiting(clock, self._lanes, subscription.batch, self._doomed, self._start)
-        self._settlement = Settlement(bound, source, clock, health, troubles, self._acknowledged, changed)
-        self._table: dict[str, Held] = {}  # what is leaving is no longer here
-        self._numbers = itertools.count()
-        # Handled, and their lease was lost before the broker heard of it: when they come again, it is told.
-        self._remembered: dict[str, tuple[str, int]] = {}
+        self.settlement = Settlement(bound, source, clock, health, troubles, self._acknowledged, changed)
+        self._table = Table(health)
 
     # What is held
 
     @property
     def held(self) -> Sequence[Held]:
         """Everything whose lease has to be extended."""
-        return [*self._table.values(), *self._settlement.leaving]
+        return [*self._table, *self.settlement.leaving]
 
     @property
     def count(self) -> int:
         """How many that are."""
-        return len(self._table) + len(self._settlement.leaving)
+        return len(self._table) + len(self.settlement.leaving)
 
     @property
     def empty(self) -> bool:
         """Nothing is held, and no call to the broker is under way; abandoned handlers may still run."""
-        return not self._table and not self._settlement.leaving and not self._settlement.busy
-
-    @property
-    def busy(self) -> bool:
-        """A call to the broker is under way."""
-        return self._settlement.busy
+        return not self._table and not self.settlement.leaving and not self.settlement.busy
 
     def room(self, asked: int) -> int:
         """How many messages may be received, where ``asked`` are on their way."""
@@ -118,48 +105,31 @@ class Custody:
         now = self._clock.time()
         if self.draining:
             return self._release([Held(delivery, now, delivery.attempt, "") for delivery in deliveries])
-        table, waiting, wanted = self._table, self._waiting, self._filter
+        table, policy, waiting, wanted = self._table, self._policy, self._waiting, self._filter
         for delivery in deliveries:
-            key = delivery.broker_id
-            known = table.get(key)
-            if known is not None:
-                if known.delivery.id == delivery.id and known.delivery.payload == delivery.payload:
-                    self._adopt(known, delivery, now)
-                    continue
-                key = f"{key} {next(self._numbers)}"  # two nodes of a broker may give the same id
-            held = Held(delivery, now, delivery.attempt, key)
-            table[key] = held
-            if self._remembered and self._remembered.pop(key, None) == (delivery.id, hash(delivery.payload)):
-                held.stage = "done"
-                self._settlement.acknowledge(held)
+            held = table.enter(delivery, now)
+            if held is None:
                 continue
-            if delivery.receives > self._delivery_limit:
+            if held.stage == "done":
+                self.settlement.acknowledge(held)
+            elif policy.too_often(delivery):
                 held.doomed = "delivery-limit"
                 held.error = f"received {delivery.receives} times: it may be what kills its workers"
             elif wanted is not None:
                 try:
                     if not wanted.matches(delivery.attributes):
                         self._pass_by(held)
-                        continue
                 except Exception:
                     held.doomed = "filter"  # asked again when its turn comes
-            waiting.add(held)
+            if held.stage == "waiting":
+                waiting.add(held)
         self._start()
         return None
-
-    def _adopt(self, held: Held, delivery: Delivery, now: float) -> None:
-        """It has come again while it is in our hands: its lease was lost, and here is a new one."""
-        if not held.lost:
-            self._health.lost += 1
-        held.lost = False
-        held.delivery = delivery
-        held.leased_at = now
-        held.attempt = max(held.attempt, delivery.attempt)
 
     def _pass_by(self, held: Held) -> None:
         self._health.filtered += 1
         held.stage = "done"
-        self._settlement.acknowledge(held)
+        self.settlement.acknowledge(held)
 
     # Starting
 
@@ -230,7 +200,7 @@ class Custody:
             held.stage = "done"
             if held.in_lane:
                 self._advance(held)
-            self._settlement.acknowledge(held)
+            self.settlement.acknowledge(held)
             return
         if outcome == "failed" or outcome == "undecodable":
             self._health.failed += 1
@@ -247,17 +217,13 @@ class Custody:
             self._failed(held)
 
     def _failed(self, held: Held) -> None:
-        retry = self._retry
-        poison = held.outcome == "undecodable"
-        if held.attempt >= _POISON_DELIVERIES if poison else retry.exhausted(held.attempt):
-            return self._dead_letter(held, "decode" if poison else "attempts")
-        delay = min(retry.delay(held.attempt) if held.delay is None else held.delay, self._most_backoff)
-        if self._whole_seconds:
-            delay = math.ceil(delay)
+        next_step = self._policy.after(held)
+        if isinstance(next_step, str):
+            return self._dead_letter(held, next_step)
         self._health.retried += 1
         if not held.in_lane or self._blocks_key:
-            self._forget(held)
-            self._settlement.retry(held, delay, self._returned)
+            self._table.forget(held)
+            self.settlement.retry(held, next_step.delay, self._returned)
         elif self.draining:
             self._release([held, *self._leave(held)])
         else:
@@ -265,9 +231,9 @@ class Custody:
             # object, because the handler of this one may still be running, abandoned.
             assert self._lanes is not None
             successor = Held(held.delivery, held.leased_at, held.attempt + 1, held.key, doomed=held.doomed)
-            self._table[held.key] = successor
+            self._table.replace(held, successor)
             self._lanes.replace(held, successor)
-            self._waiting.postpone(successor, delay)
+            self._waiting.postpone(successor, next_step.delay)
         return None
 
     def _returned(self, held: Held, left: bool) -> None:
@@ -275,8 +241,8 @@ class Custody:
         self._release(self._leave(held), held)
 
     def _dead_letter(self, held: Held, reason: str) -> None:
-        self._forget(held)
-        self._settlement.dead_letter(held, reason, held.error, self._buried)
+        self._table.forget(held)
+        self.settlement.dead_letter(held, reason, held.error, self._buried)
 
     def _buried(self, held: Held, left: bool) -> None:
         if left:
@@ -299,12 +265,11 @@ class Custody:
 
     def _leave(self, held: Held) -> list[Held]:
         """It is not going to be done here. Answers what has to follow it, in order."""
-        self._forget(held)
+        self._table.forget(held)
         if self._lanes is None:
             return []
         behind = self._lanes.leave(held)
-        for follower in behind:
-            self._forget(follower)
+        self._table.forget_all(behind)
         return behind
 
     def _release(self, messages: Sequence[Held], earlier: Held | None = None) -> None:
@@ -313,14 +278,13 @@ class Custody:
             return
         if self._lanes is not None:
             self._lanes.close(messages, earlier)
-        self._settlement.release(messages, functools.partial(self._released, messages))
+        self.settlement.release(messages, functools.partial(self._released, messages))
 
     def _released(self, messages: Sequence[Held]) -> None:
         if self._lanes is None:
             return
         first, overtaking = self._lanes.open(messages)
-        for held in overtaking:
-            self._forget(held)
+        self._table.forget_all(overtaking)
         if self.draining:
             for held in first:
                 overtaking.append(held)
@@ -332,40 +296,24 @@ class Custody:
         self._release(overtaking)
 
     def _acknowledged(self, held: Held, confirmed: bool) -> None:
-        self._forget(held)
+        self._table.forget(held)
         if not confirmed:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
-            delivery = held.delivery
-            self._remembered[delivery.broker_id] = (delivery.id, hash(delivery.payload))
-
-    def _forget(self, held: Held) -> None:
-        if self._table.get(held.key) is held:
-            del self._table[held.key]
+            self._table.remember(held)
 
     # Leases
 
     def lose(self, gone: Sequence[Held]) -> None:
         """Somebody else may have these by now."""
-        self._health.lost += len(gone)
         for held in gone:
             held.lost = True
         running = [held.delivery.id for held in gone if held.stage == "handed"]
         if running:
-            logger.warning(
-                "subscription %s lost the leases of %d running messages, which may be handled twice: %s%s",
-                self._bound.source,
-                len(running),
-                ", ".join(running[:3]),
-                ", …" if len(running) > 3 else "",
-            )
-        self._drop(gone)
+            self._troubles.lost(running, "of running messages, which may be handled twice")
+        self._health.lost += len(gone) - len(running)
+        self.drop(gone)
 
-    def lapse(self, over: Sequence[Held]) -> None:
-        """The broker could not be asked in time: what has not started is not going to be."""
-        self._drop([held for held in over if held.stage == "waiting"])
-
-    def _drop(self, gone: Iterable[Held]) -> None:
+    def drop(self, gone: Iterable[Held]) -> None:
+        """Don't start these, nor what is behind them."""
         behind: list[Held] = []
         dropped: set[Held] = set()
         for held in gone:
@@ -375,8 +323,7 @@ class Custody:
             elif held.stage == "handed" and held.in_lane:
                 assert self._lanes is not None
                 followers = self._lanes.followers(held)
-                for follower in followers:
-                    self._forget(follower)
+                self._table.forget_all(followers)
                 behind += followers
         self._waiting.remove(dropped)
         self._release([held for held in behind if held not in dropped and not held.lost])
@@ -398,14 +345,10 @@ class Custody:
 
     def hand_back_all(self) -> None:
         """The drain ends: hand back whatever has not been settled."""
-        handed = [held for held in self._table.values() if held.stage == "handed"]
+        handed = [held for held in self._table if held.stage == "handed"]
         left: list[Held] = []
-        for held in [*self._settlement.give_up(), *handed]:
+        for held in [*self.settlement.give_up(), *handed]:
             held.stage = "settling"
             left.append(held)
             left += self._leave(held)
         self._release(left)
-
-    def give_up(self) -> None:
-        """End every call to the broker: what is still here comes again when its lease has lapsed."""
-        self._settlement.give_up()

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastlane.pubsub.clock import Clock
 from fastlane.pubsub.consumption.health import logger, one_line
-from fastlane.pubsub.consumption.held import Held, Run, Together
+from fastlane.pubsub.consumption.held import Held, HeldOutcome, Run, Together
 from fastlane.pubsub.consumption.hop import Hop
 from fastlane.pubsub.consumption.once import Once
 from fastlane.pubsub.consumption.timeouts import Timeouts
@@ -253,7 +253,7 @@ class Handling:
                 held.delay = mark.delay
             elif mark is not None:
                 held.outcome = "rejected"
-                held.error = " ".join(mark.reason.split()) or "rejected"
+                held.error = _reason(mark)
         return None
 
     def _fail(self, run: Run, error: BaseException, sound: Sequence[Held] | None = None) -> None:
@@ -265,9 +265,10 @@ class Handling:
             run.stopped = True
         if run.expired or run.stopped:
             return self._overrun(run, sound)
-        outcome, text = ("failed", one_line(error))
+        outcome: HeldOutcome = "failed"
+        text = one_line(error)
         if isinstance(error, Reject):
-            outcome, text = ("rejected", " ".join(error.reason.split()) or "rejected")
+            outcome, text = "rejected", _reason(error)
         else:
             first = sound[0]
             logger.error(
@@ -279,7 +280,7 @@ class Handling:
                 exc_info=error,
             )
         for held in sound:
-            held.outcome = outcome  # type: ignore[assignment]  # one of the two literals
+            held.outcome = outcome
             held.error = text
         return None
 
@@ -318,7 +319,7 @@ class Handling:
     def _cancel(self, run: Run) -> None:
         task = run.task
         if task is None:
-            return
+            return  # a thread
         # A task that is cancelled before its first step never enters its coroutine, and would tell nothing.
         unborn = task.done() or inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED
         task.cancel()
@@ -346,6 +347,10 @@ class Handling:
                 held.error = f"took more than its timeout of {self.timeouts.timeout:g} s"
         run.abandoned = True
         self._outcomes.put(run)
+
+
+def _reason(rejection: Reject) -> str:
+    return " ".join(rejection.reason.split())[:500] or "rejected"
 
 
 async def _wait_for(awaitable: Awaitable[object]) -> None:

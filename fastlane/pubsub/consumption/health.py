@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -86,6 +87,12 @@ class Troubles:
         if call in self._failing:
             self._failing.discard(call)
             logger.info("subscription %s can %s again", self._source, call)
+
+    def lost(self, ids: Sequence[str], story: str) -> None:
+        """Leases were lost; ``story`` says of which messages, and what follows."""
+        self._health.lost += len(ids)
+        names = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+        logger.warning("subscription %s: %d leases were lost %s: %s", self._source, len(ids), story, names)
 
 
 def one_line(error: BaseException) -> str:

@@ -67,9 +67,9 @@ class LeaseKeeper:
         except Exception as error:
             self._troubles.failed("extend leases", error)
             over = self._clock.time() - self._ack_deadline
-            lapsed = [held for held in due if held.leased_at <= over]
+            lapsed = [held for held in due if held.leased_at <= over and held.stage == "waiting"]
             if lapsed:
-                self._custody.lapse(lapsed)
+                self._custody.drop(lapsed)
             return False
         self._troubles.worked("extend leases")
         missing = {id(delivery) for delivery in lost} if lost else ()

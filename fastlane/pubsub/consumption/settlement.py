@@ -134,18 +134,12 @@ class Settlement:
                 self.acknowledge(held)
             elif missing and id(delivery) in missing:
                 lapsed.append(delivery.id)
-                self._health.lost += not held.lost
+                self._health.lost -= held.lost  # it was counted when that was found
                 acknowledged(held, False)
             else:
                 acknowledged(held, True)
         if lapsed:
-            logger.warning(
-                "subscription %s: %d messages were handled after their lease was lost, and may be handled again: %s%s",
-                self._bound.source,
-                len(lapsed),
-                ", ".join(lapsed[:3]),
-                ", …" if len(lapsed) > 3 else "",
-            )
+            self._troubles.lost(lapsed, "of handled messages, which may be handled again")
         self._quiet()
 
     # Leaving

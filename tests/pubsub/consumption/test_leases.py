@@ -204,8 +204,8 @@ def test_a_running_message_that_is_lost_is_told_and_counted(caplog: pytest.LogCa
             assert (health.lost, health.held, health.running) == (1, 0, 0)
 
     run(test)
-    assert "lost the leases of 1 running messages, which may be handled twice: m1" in caplog.text
-    assert "1 messages were handled after their lease was lost, and may be handled again: m1" in caplog.text
+    assert "1 leases were lost of running messages, which may be handled twice: m1" in caplog.text
+    assert "1 leases were lost of handled messages, which may be handled again: m1" in caplog.text
 
 
 def test_a_lost_message_that_fails_is_left_to_who_has_it() -> None:
