@@ -17,8 +17,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         blocks_key: hands out nothing behind a message of the same key that failed and waits for its next attempt. Where
             it does not, a failed head is held here, leased, until its time has come.
         ordered_limit: how many messages one receive of an ordered subscription may bring; None: as many as asked.
-        ordered_receives: how many receives of an ordered subscription may run side by side. More than one only where the
-            broker hands out nothing of a key while an earlier message of it is leased.
+        ordered_receives: how many receives of an ordered subscription may run side by side. More than one only where
+            the broker hands out nothing of a key while an earlier message of it is leased.
         exactly_once: deduplicates publishes, and confirms acknowledgements.
         exact_attempts: ``attempt`` counts handlers that started; elsewhere it counts receives, an upper bound.
         ack_deadline: least and most of a lease.

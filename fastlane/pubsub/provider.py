@@ -236,7 +236,7 @@ class Provider(abc.ABC):
         capabilities: what the broker can do.
         extra: the extra of the distribution that brings its client; empty: none is needed.
         in_process: messages live in this process: consuming shares the event loop with the handlers.
-        clock: what leases, backoff and timeouts of its subscriptions follow, where ``in_process``; None: the event loop.
+        clock: what leases, backoff and timeouts of its subscriptions follow, where ``in_process``; None: the loop.
     """
 
     capabilities: ClassVar[Capabilities]
