@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
 
 import msgspec
 
-__all__ = ["Column", "Convert", "Unfit", "conversion", "is_optional", "shown"]
+__all__ = ["Column", "Convert", "Unfit", "conversion", "is_optional", "shown", "without_null"]
 
 Convert: TypeAlias = Callable[[Any], Any]
 
@@ -212,10 +212,20 @@ def _element(element: Column) -> str:
     return PRODUCED.get(element.type, object).__name__
 
 
-def _elements(convert: Convert | None, optional: bool, made: Convert | None) -> Convert:
+def without_null(value: list[Any]) -> list[Any]:
+    """An array as it is. Readers of rows that know this function do in place what it does."""
+    if None in value:
+        raise ValueError("an element is NULL, and the elements are not optional")
+    return value
+
+
+def _elements(convert: Convert | None, optional: bool, made: Convert | None) -> Convert | None:
+    if convert is None and made is None:
+        return None if optional else without_null
+
     def elements(value: list[Any]) -> Any:
-        if not optional and None in value:
-            raise ValueError("an element is NULL, and the elements are not optional")
+        if not optional:
+            without_null(value)
         if convert is not None:
             value = [None if element is None else convert(element) for element in value]
         return value if made is None else made(value)

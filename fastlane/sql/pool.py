@@ -164,19 +164,23 @@ class Pool(Source):
             session.forget()
 
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
-        async with self.session(query) as session:
-            if not arguments:
+        free = self.free
+        session = free.pop() if free else await self.take()
+        try:
+            if arguments:
+                status = await session.status(query, arguments)
+            else:
                 status = await session.command(query)
                 if session.in_transaction():
                     raise StrayTransaction(query)
-                return status
-            try:
-                return await session.status(query, arguments)
-            except Exception as error:
-                better = self._better(session, error, arguments)
+        except BaseException as error:
+            async with self._returning(session, query):
+                better = self._better(session, error, arguments) if arguments else None
                 if better is None:
-                    raise
-            return await session.status(query, better)
+                    raise error
+                return await session.status(query, better)
+        self.release(session)
+        return status
 
     @contextlib.asynccontextmanager
     async def session(self, query: str, *, transaction: bool = False) -> AsyncIterator[Session]:

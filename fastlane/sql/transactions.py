@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias
 
 from fastlane.sql.errors import TransactionEnded, TransactionFailed
 from fastlane.sql.queries import Queries
@@ -157,15 +157,16 @@ class _Held(Source):
             return plan, await session.run(state, better, "", limit, False, None)
 
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
-        async with self.session(query) as session:
+        session = self.held
+        try:
             if not arguments:
                 return await session.command(query)
-            try:
-                return await session.status(query, arguments)
-            except Exception as error:
-                better = self._pool.adapted(error, arguments)
-                if better is None:
-                    raise
+            return await session.status(query, arguments)
+        except Exception as error:
+            better = self._pool.adapted(error, arguments)
+            if better is None:
+                self._raise(error, query)
+        async with self.session(query):
             return await session.status(query, better)
 
     @contextlib.asynccontextmanager
@@ -175,15 +176,18 @@ class _Held(Source):
         except Exception as error:
             self._raise(error, query)
 
-    def _raise(self, error: Exception, query: str) -> None:
+    def _raise(self, error: Exception, query: str) -> NoReturn:
         other = self._pool.told(error, self.held, query)
         if other is error:
             raise error
         raise other from error
 
     async def command(self, command: str) -> str:
-        async with self.session(command) as session:
-            return await session.command(command)
+        """BEGIN, COMMIT and the like."""
+        try:
+            return await self.held.command(command)
+        except Exception as error:
+            self._raise(error, command)
 
     async def begin(self, command: str) -> None:
         try:
