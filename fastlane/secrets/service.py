@@ -26,6 +26,9 @@ __all__ = ["SecretsService"]
 WATCH_SECONDS = 5.0
 """Between two looks at whether a file has changed."""
 
+_PATIENCE = 0.8
+"""Of the boot timeout: our own words are told, not those of whoever ends a process that takes longer."""
+
 _JITTER = 0.1
 """Of the interval: the workers of all machines must not ask at the same moment."""
 
@@ -208,7 +211,8 @@ class SecretsService(Service):
         return changed
 
     async def _read_patiently(self) -> Reading:
-        end = time.monotonic() + self.surroundings.boot_timeout
+        patience = _PATIENCE * self.surroundings.boot_timeout
+        end = time.monotonic() + patience
         pause = 0.25
         while True:
             try:
@@ -218,7 +222,7 @@ class SecretsService(Service):
                     raise ConfigurationError(
                         f"secrets can't be read: {redacted(str(error))}\n"
                         f"    mend: see that the provider of [secrets] ({self.configuration.secrets.provider}) can be "
-                        f"reached from here; tried for {self.surroundings.boot_timeout:g} s"
+                        f"reached from here; tried for {patience:g} s"
                     ) from None
                 logger.warning("secrets can't be read yet, trying again in %.2f s: %s", pause, redacted(str(error)))
             await asyncio.sleep(pause)

@@ -167,7 +167,7 @@ def test_a_provider_that_does_not_answer_is_asked_again(make: Make, caplog: pyte
 def test_a_provider_that_never_answers_stops_the_boot(make: Make) -> None:
     service = make(boot_timeout=0.1)
     service.source = Scripted(Unreachable("refused"))
-    with pytest.raises(ConfigurationError, match=r"secrets can't be read: refused\n    mend: .*tried for 0.1 s"):
+    with pytest.raises(ConfigurationError, match=r"secrets can't be read: refused\n    mend: .*tried for 0.08 s"):
         asyncio.run(service.prepare())
 
 
