@@ -105,26 +105,26 @@ class _Row(Struct, array_like=True):
 _CLAIM = """SELECT json_group_array(json_array(seq, id, key, published_at, attempt, receives, attributes, hex(body)))
     FROM (SELECT d.seq, m.id, d.key, m.published_at, d.attempt, d.receives, m.attributes, m.body
           FROM delivery d CROSS JOIN message m ON m.seq = d.seq
-          WHERE d.subscription = ?1 AND d.visible_at <= ?2 ORDER BY d.visible_at, d.seq LIMIT ?3)"""
-_LEASE = """UPDATE delivery SET token = ?1 + seq, visible_at = ?2, attempt = attempt + 1, receives = receives + 1
-    WHERE subscription = ?3 AND seq IN (SELECT value FROM json_each(?4))"""
+          WHERE d.subscription = :1 AND d.visible_at <= :2 ORDER BY d.visible_at, d.seq LIMIT :3)"""
+_LEASE = """UPDATE delivery SET token = :1 + seq, visible_at = :2, attempt = attempt + 1, receives = receives + 1
+    WHERE subscription = :3 AND seq IN (SELECT value FROM json_each(:4))"""
 _NEXT = "SELECT min(visible_at) FROM delivery WHERE subscription = ? AND visible_at IS NOT NULL"
 _PAUSED = "SELECT paused FROM subscription WHERE id = ?"
 
 # A token belongs to one seq, so both lists together say the same as a list of pairs.
-_THESE = """subscription = ?1 AND seq IN (SELECT value FROM json_each(?2))
-    AND token IN (SELECT value FROM json_each(?3))"""
+_THESE = """subscription = :1 AND seq IN (SELECT value FROM json_each(:2))
+    AND token IN (SELECT value FROM json_each(:3))"""
 _HELD = f"SELECT json_group_array(token) FROM delivery WHERE {_THESE}"
 _ACK = f"DELETE FROM delivery WHERE {_THESE}"
-_EXTEND = f"UPDATE delivery SET visible_at = ?4 WHERE {_THESE}"
-_RETURN = f"UPDATE delivery SET visible_at = ?4, token = 0, attempt = attempt - ?5 WHERE {_THESE}"
+_EXTEND = f"UPDATE delivery SET visible_at = :4 WHERE {_THESE}"
+_RETURN = f"UPDATE delivery SET visible_at = :4, token = 0, attempt = attempt - :5 WHERE {_THESE}"
 _BURY = """INSERT INTO dead (subscription, seq, reason, error, source, attempt, died_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _PROMOTE = """UPDATE delivery SET visible_at = (SELECT m.due_at FROM message m WHERE m.seq = delivery.seq)
-    WHERE subscription = ?1 AND visible_at IS NULL AND seq IN (
-        SELECT (SELECT min(d.seq) FROM delivery d WHERE d.subscription = ?1 AND d.key = j.value)
-        FROM json_each(?2) j)"""
-_UNWANTED = """DELETE FROM message WHERE seq IN (SELECT value FROM json_each(?1))
+    WHERE subscription = :1 AND visible_at IS NULL AND seq IN (
+        SELECT (SELECT min(d.seq) FROM delivery d WHERE d.subscription = :1 AND d.key = j.value)
+        FROM json_each(:2) j)"""
+_UNWANTED = """DELETE FROM message WHERE seq IN (SELECT value FROM json_each(:1))
     AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.seq = message.seq)
     AND NOT EXISTS (SELECT 1 FROM dead x WHERE x.seq = message.seq)"""
 

@@ -47,15 +47,15 @@ class _Place(Struct, array_like=True):
 
 
 _CHOSEN = """FROM dead x CROSS JOIN message m ON m.seq = x.seq
-    WHERE x.subscription = ?1 AND (?2 IS NULL OR m.id IN (SELECT value FROM json_each(?2)))
-    ORDER BY x.position LIMIT ?3"""
+    WHERE x.subscription = :1 AND (:2 IS NULL OR m.id IN (SELECT value FROM json_each(:2)))
+    ORDER BY x.position LIMIT :3"""
 _LIST = f"""SELECT json_group_array(json_array(
         position, id, key, published_at, attributes, hex(body), reason, error, source, attempt, died_at))
     FROM (SELECT x.position, m.id, m.key, m.published_at, m.attributes, m.body, x.reason, x.error, x.source, x.attempt,
           x.died_at {_CHOSEN})"""
 _PLACES = f"SELECT json_group_array(json_array(position, seq, key)) FROM (SELECT x.position, x.seq, m.key {_CHOSEN})"
 _COPY = """INSERT INTO message (seq, id, key, published_at, stored_at, due_at, attributes, body)
-    SELECT ?3, id, key, published_at, ?2, 0, attributes, body FROM message WHERE seq = ?1"""
+    SELECT :3, id, key, published_at, :2, 0, attributes, body FROM message WHERE seq = :1"""
 _DELIVER = "INSERT INTO delivery (seq, subscription, key, visible_at) VALUES (?, ?, ?, ?)"
 _REMOVE = "DELETE FROM dead WHERE position IN (SELECT value FROM json_each(?))"
 

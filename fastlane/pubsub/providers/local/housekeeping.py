@@ -52,8 +52,8 @@ class _Removed(Struct, array_like=True):
 
 
 _OLDEST = """SELECT json_group_array(json_array(seq, stored_at, due_at))
-    FROM (SELECT seq, stored_at, due_at FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2)"""
-_UNLEASED = "seq IN (SELECT value FROM json_each(?1)) AND (token = 0 OR visible_at <= ?2)"
+    FROM (SELECT seq, stored_at, due_at FROM message WHERE seq > :1 ORDER BY seq LIMIT :2)"""
+_UNLEASED = "seq IN (SELECT value FROM json_each(:1)) AND (token = 0 OR visible_at <= :2)"
 _REMOVED = f"SELECT json_group_array(json_array(subscription, key)) FROM delivery WHERE {_UNLEASED}"
 
 _old = msgspec.json.Decoder(list[_Old])
@@ -110,7 +110,8 @@ class Housekeeper:
                 self._close()
                 return FOLLOWING
             if self._store is None or self._lock is None:
-                self._store, self._lock = Store(self._options), Store(self._options)
+                self._store = Store(self._options)
+                self._lock = Store(self._options)
                 self._version = None
             self._store.look()
             if time.monotonic() >= self._purge_at:

@@ -27,16 +27,16 @@ ROWS = 64
 _INSERT = "INSERT INTO message (seq, id, key, published_at, stored_at, due_at, attributes, body) VALUES "
 _FAN_OUT = """INSERT INTO delivery (seq, subscription, key, visible_at)
     SELECT m.seq, s.id, m.key, iif(m.key IS NULL, m.due_at, NULL) FROM message m CROSS JOIN subscription s
-    WHERE m.seq BETWEEN ?1 AND ?2 AND s.topic = ?3"""
+    WHERE m.seq BETWEEN :1 AND :2 AND s.topic = :3"""
 # Of what has just come in, what is the first of its key.
 _HEADS = """UPDATE delivery SET visible_at = (SELECT m.due_at FROM message m WHERE m.seq = delivery.seq)
-    WHERE seq BETWEEN ?1 AND ?2 AND key IS NOT NULL AND NOT EXISTS (
+    WHERE seq BETWEEN :1 AND :2 AND key IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM delivery p
         WHERE p.subscription = delivery.subscription AND p.key = delivery.key AND p.seq < delivery.seq)"""
 _SEEN = """SELECT json_group_object(dedupe_id, seq) FROM seen
-    WHERE topic = ?1 AND dedupe_id IN (SELECT value FROM json_each(?2))"""
+    WHERE topic = :1 AND dedupe_id IN (SELECT value FROM json_each(:2))"""
 _REMEMBER = """INSERT INTO seen (topic, dedupe_id, seq, expires_at)
-    SELECT ?1, key, value, ?2 FROM json_each(?3)"""
+    SELECT :1, key, value, :2 FROM json_each(:3)"""
 
 _known = msgspec.json.Decoder(dict[str, int])
 

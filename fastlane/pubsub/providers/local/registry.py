@@ -30,11 +30,11 @@ _counts = msgspec.json.Decoder(tuple[int, int, int, bool])
 
 # From the index alone: a million messages are counted in some tens of milliseconds, and nobody waits for that.
 _BACKLOG = """SELECT json_array(
-        (SELECT count(*) FROM delivery WHERE subscription = ?1),
-        (SELECT count(*) FROM delivery WHERE subscription = ?1 AND visible_at > ?2 AND token <> 0),
-        (SELECT count(*) FROM dead WHERE subscription = ?1),
+        (SELECT count(*) FROM delivery WHERE subscription = :1),
+        (SELECT count(*) FROM delivery WHERE subscription = :1 AND visible_at > :2 AND token <> 0),
+        (SELECT count(*) FROM dead WHERE subscription = :1),
         json(iif(paused, 'true', 'false')))
-    FROM subscription WHERE id = ?1"""
+    FROM subscription WHERE id = :1"""
 
 
 def number_of(store: Store, subscription: BoundSubscription) -> int | None:

@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 BUSY_PATIENCE = 5.0
 LOOK_EVERY = 1.0
+_NAMES = tuple("123456789")
 SEQ_EPOCH = 1_750_000_000_000
 
 
@@ -111,14 +112,14 @@ class Store:
         return self.clock.now()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Run it; answers how many rows it changed."""
-        return self._connection.execute(sql, parameters).rowcount
+        """Run it; answers how many rows it changed. Parameters are ``?``, or ``:1`` ``:2`` …, which may be repeated."""
+        return self._connection.execute(sql, _bound(sql, parameters)).rowcount
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
         """The first column of the first row; None where there is none."""
         # PERF: every row that sqlite3 fetches gives the interpreter lock away and waits for it, up to 5 ms beside a
         # handler that computes. So what is long is gathered in SQL, as one JSON text: one row.
-        row = self._connection.execute(sql, parameters).fetchone()
+        row = self._connection.execute(sql, _bound(sql, parameters)).fetchone()
         return None if row is None else row[0]
 
     def next_seq(self) -> int:
@@ -182,3 +183,8 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _bound(sql: str, parameters: Sequence[Any]) -> Any:
+    """Numbered ones by name: SQLite's own way to number (``?1``) is for sequences a warning in Python 3.12."""
+    return dict(zip(_NAMES, parameters, strict=False)) if ":1" in sql else parameters
