@@ -51,7 +51,11 @@ class Database(Resource["Bound"], Queries):
 
     @property
     def _source(self) -> Source:
-        return self._pool()
+        # PERF: `binding`, in place: 0.1 µs of each query.
+        try:
+            return self._bindings[asyncio.get_running_loop()].pool
+        except (KeyError, RuntimeError):
+            return self._pool()
 
     @property
     def settings(self) -> ConnectionSettings:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 import attrs
 import msgspec
 import pytest
-from asyncpg import UndefinedColumnError, UniqueViolationError
+from asyncpg import OutdatedSchemaCacheError, UndefinedColumnError, UniqueViolationError
 from msgspec import Meta, Struct
 
 from fastlane.sql import ArgumentMismatch, NoRow, RowMismatch, StrayTransaction, UnexpectedNull
@@ -449,6 +449,38 @@ def test_a_changed_schema_is_noticed_and_the_query_prepared_anew(url: str) -> No
             async with db.acquire() as connection:
                 await connection.execute("DEALLOCATE ALL")
             assert await db.execute("UPDATE posts SET likes = $1", 2) == 3
+
+    asyncio.run(main())
+
+
+def test_a_changed_composite_type_is_noticed_once(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute("CREATE TYPE pair AS (a int, b int); CREATE TABLE pairs (pair pair)")
+            await db.execute("INSERT INTO pairs VALUES ((1, 2))")
+            query = "SELECT pair FROM pairs"
+            (pair,) = await db.fetch_all(object, query)
+            assert dict(pair) == {"a": 1, "b": 2}
+            await db.execute("ALTER TYPE pair ADD ATTRIBUTE c int")
+            with pytest.raises(OutdatedSchemaCacheError):
+                await db.fetch_all(object, query)
+            (pair,) = await db.fetch_all(object, query)
+            assert dict(pair) == {"a": 1, "b": 2, "c": None}
+
+    asyncio.run(main())
+
+
+def test_every_value_of_a_json_column_may_be_null_or_anything(url: str) -> None:
+    async def main() -> None:
+        async with opened(url) as db:
+            query = "SELECT $1::jsonb"
+            for value in ({"a": [1, 2.5, None]}, [1], "text", 5, True):
+                assert await db.fetch_value(Any, query, value) == value
+            assert await db.fetch_value(Any, "SELECT 'null'::jsonb") is None
+            assert await db.fetch_value(Author | None, "SELECT 'null'::jsonb") is None
+            assert await db.fetch_value(Any, "SELECT NULL::jsonb") is None
+            with pytest.raises(RowMismatch):
+                await db.fetch_value(Author, "SELECT 'null'::jsonb")
 
     asyncio.run(main())
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from asyncpg import ReadOnlySQLTransactionError, SerializationError, UniqueViolationError
+from asyncpg import PostgresSyntaxError, ReadOnlySQLTransactionError, SerializationError, UniqueViolationError
 
 from fastlane.resources.declaration import NotBound
 from fastlane.sql import ConcurrentUse, Database, Transaction, TransactionEnded, TransactionFailed
@@ -123,6 +123,17 @@ def test_a_constraint_that_fails_at_commit_is_raised_and_the_connection_is_well(
     asyncio.run(main())
 
 
+def test_a_connection_that_can_not_begin_goes_back(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            broken = Transaction(lambda: db.binding.pool, "BEGIN NONSENSE")
+            with pytest.raises(PostgresSyntaxError):
+                await broken.__aenter__()
+            assert await db.fetch_one(int, "SELECT 1") == 1
+
+    asyncio.run(main())
+
+
 def test_isolation_and_readonly_are_what_was_asked_for(url: str) -> None:
     async def main() -> None:
         async with opened(url, most=1) as db:
@@ -207,6 +218,26 @@ def test_transact_runs_again_what_collided(url: str) -> None:
             assert await asyncio.gather(db.transact(earn, 5), db.transact(earn, 7)) == [5, 7]
             assert await db.fetch_one(int, "SELECT money FROM accounts") == 12
             assert attempts == 3
+
+    asyncio.run(main())
+
+
+def test_transact_runs_again_what_met_a_changed_schema(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=2) as db:
+            await db.execute(TABLE)
+            attempts = 0
+
+            async def read(tx: Transaction) -> list[dict[str, int]]:
+                nonlocal attempts
+                attempts += 1
+                return await tx.fetch_all(dict, "SELECT * FROM numbers")
+
+            await asyncio.gather(db.transact(read), db.transact(read))  # both connections have prepared it
+            await db.execute("ALTER TABLE numbers ADD COLUMN more int; INSERT INTO numbers VALUES (1, 2)")
+            attempts = 0
+            assert await db.transact(read) == [{"number": 1, "more": 2}]
+            assert attempts == 2
 
     asyncio.run(main())
 
