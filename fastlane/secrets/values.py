@@ -19,13 +19,11 @@ class Layer:
 
     Attributes:
         current: values by name.
-        first: names by the values that they had when the layer was made.
         unhidable: names whose values are too short to be hidden.
     """
 
     def __init__(self, found: Mapping[str, str]) -> None:
         self.current = dict(found)
-        self.first = {value: name for name, value in found.items()}
         self._hidden: dict[str, list[str]] = {}
         self.unhidable = [name for name, value in found.items() if not self._hide(name, value)]
 
@@ -64,18 +62,6 @@ class Values:
             if value is not None:
                 return value
         return None
-
-    def latest(self, value: str) -> str:
-        """What has become of a value of the configuration that came from a secret: that secret's value now.
-
-        For pools and clients that authenticate again: ``password=lambda: values.latest(options.password)``. A text that
-        is no secret's is its own.
-        """
-        for layer in self._layers:
-            name = layer.first.get(value)
-            if name is not None:
-                return layer.current[name]
-        return value
 
     def push(self, layer: Layer) -> None:
         """Put a layer in front."""

@@ -13,10 +13,8 @@ import pytest
 
 from fastlane import App, CompileError
 from fastlane.redaction import redacted
-from fastlane.resources.configuration import DatabaseOptions
 from fastlane.resources.declaration import NotBound
 from fastlane.secrets import NoValue, Secret
-from fastlane.secrets.rotation import rotated
 from fastlane.secrets.values import Layer, values
 from fastlane.testing import TestClient
 
@@ -130,11 +128,6 @@ def test_the_newest_layer_that_has_a_value_counts() -> None:
         assert key.binding is None
         old.replace("TEST_KEY", "newer value")
         assert key.get() == "newer value"
-        assert values.latest("older value") == "newer value"
-        assert values.latest("no secret at all") == "no secret at all"
-        options = DatabaseOptions(url="postgresql://db", password="older value")
-        assert rotated(options) == DatabaseOptions(url="postgresql://db", password="newer value")
-        assert rotated(other := DatabaseOptions(url="postgresql://db")) is other
         assert redacted("older value, newer value") == "***TEST_KEY***, ***TEST_KEY***"
     finally:
         values.remove(new)
