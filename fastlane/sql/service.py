@@ -13,7 +13,6 @@ from fastlane.resources.configuration import DatabaseOptions, ResourceConfigurat
 from fastlane.resources.declaration import declared_resources
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Surroundings
-from fastlane.secrets.rotation import rotated
 from fastlane.sql.database import Database
 from fastlane.sql.settings import ConnectionSettings, check_url
 from fastlane.sql.sizing import Sharing
@@ -128,7 +127,7 @@ class SqlService(Service):
 
     def _options(self, name: str) -> DatabaseOptions:
         configured = self.configuration.sql.databases.get(name)
-        return rotated(configured) if configured is not None else DatabaseOptions(url=self._embedded[name])
+        return configured if configured is not None else DatabaseOptions(url=self._embedded[name])
 
     def _mistakes_of(self, name: str, options: DatabaseOptions) -> list[str]:
         key = f"sql.databases.{name}"
