@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
+import uvloop
 
 from fastlane.resources.configuration import DatabaseOptions
 from fastlane.sql.driver import connect, is_argument
 from fastlane.sql.settings import ConnectionSettings
+from tests.servers.postgres import Postgres
 
 
 @asynccontextmanager
@@ -137,3 +140,19 @@ def test_json_is_values_on_a_connection_of_our_own(url: str) -> None:
             await connection.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_server_that_vanishes_without_a_word_is_noticed_by_the_kernel(run: Callable[[Any], None]) -> None:
+    async def main(server: Postgres) -> None:
+        given = DatabaseOptions(url=server.tcp_url())
+        connection = await connect(ConnectionSettings(lambda: given))
+        try:
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        finally:
+            await connection.close()
+
+    with Postgres(tcp=True) as server:
+        run(main(server))
