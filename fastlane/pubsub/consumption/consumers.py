@@ -105,7 +105,8 @@ class Consumers:
         """Stop receiving, hand back what has not started, let what runs end, acknowledge it, and close the sources.
 
         Handlers that still run after ``timeout`` seconds are cancelled, and their messages handed back: that is no
-        failed attempt. Ends about three seconds after that at the latest, or eight where a source does not close.
+        failed attempt. Ends about three seconds after that at the latest, or eight where a source does not close. When
+        it is cancelled itself, it goes on until `close`.
         """
         for consumer in self._consumers.values():
             consumer.handling.stop()
@@ -130,7 +131,7 @@ class Consumers:
             await self._thread.run(drained)
 
     async def close(self) -> None:
-        """End the thread. What was not drained is not waited for."""
+        """Let go of everything. What was not drained by now is cancelled, and handed back."""
         await self.drain(0.0)
         for consumer in self._consumers.values():
             consumer.handling.close()

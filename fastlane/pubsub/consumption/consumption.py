@@ -9,6 +9,7 @@ All of this but the handling is on the consuming event loop.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -29,6 +30,12 @@ __all__ = ["Consumption"]
 _MOST_PER_RECEIVE = 1000
 _LONGEST_RECEIVE = 120.0
 _EMPTY_PAUSE = 0.05
+
+# Seconds that a drain waits at most for each of its steps, beside the time that it was given.
+_CANCELLED_RECEIVE = 2.0
+_CANCELLED_HANDLER = 1.0
+_LAST_CALLS = 1.0
+_CLOSE = 5.0
 
 
 class Consumption:
@@ -62,7 +69,8 @@ class Consumption:
         self._health = Health(share=share)
         self._troubles = Troubles(bound.source, self._health)
         self._asked = 0
-        self._stopping = False
+        self._deadline = math.inf
+        self._draining: asyncio.Task[None] | None = None
         self._receiving: list[asyncio.Task[None]] = []
         self._leases: asyncio.Task[None]
         self._source: Source
@@ -133,7 +141,7 @@ class Consumption:
         loop = asyncio.get_running_loop()
         # A source has time limits of its own; this is for one that has forgotten them.
         longest = None if self._provider.in_process else _LONGEST_RECEIVE
-        while not self._stopping:
+        while self._draining is None:
             limit = min(custody.room(self._asked), self._most_per_receive)
             if limit < 1:
                 await self._bell.wait()
@@ -166,36 +174,46 @@ class Consumption:
     async def drain(self, timeout: float, cancel: Callable[[], object], abandon: Callable[[], object]) -> None:
         """Stop receiving, hand back what has not started, wait for what runs, and close the source.
 
+        It goes on to its end when this is cancelled. A second call shortens the time of the first.
+
         Args:
             timeout: seconds until ``cancel`` is called, which cancels the handlers; ``abandon`` is called a second
                 later, and gives up those that go on nevertheless.
         """
-        if self._stopping:
-            return
-        self._stopping = True
-        for task in self._receiving:
-            task.cancel()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        self._deadline = min(self._deadline, loop.time() + timeout)
+        if self._draining is None:
+            self._draining = loop.create_task(self._drain(cancel, abandon), name=f"{self._bound.source} drain")
+        self._bell.ring()
+        await asyncio.shield(self._draining)
+
+    async def _drain(self, cancel: Callable[[], object], abandon: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
         if self._custody is not None:
             self._custody.draining = True
-        if self._receiving:
-            await asyncio.wait(self._receiving, timeout=2.0)
+        for task in self._receiving:
+            task.cancel()
+        await asyncio.wait(self._receiving, timeout=_CANCELLED_RECEIVE)
         custody = self._custody
         if custody is None:
             return
         custody.hand_back()
-        if not await self._bell.until(lambda: not custody.running and custody.empty, deadline):
+
+        def over() -> bool:
+            return (custody.empty and not custody.running) or loop.time() >= self._deadline
+
+        await self._bell.until(over, self._deadline)
+        if not custody.empty or custody.running:
             cancel()
-            if not await self._bell.until(lambda: custody.empty, loop.time() + 1.0):
+            if not await self._bell.until(lambda: custody.empty, loop.time() + _CANCELLED_HANDLER):
                 abandon()
-                await self._bell.until(lambda: custody.empty, loop.time() + 1.0)
+                await self._bell.until(lambda: custody.empty, loop.time() + _LAST_CALLS)
         custody.hand_back_all()
-        await self._bell.until(lambda: not custody.settlement.busy, loop.time() + 1.0)
+        await self._bell.until(lambda: not custody.settlement.busy, loop.time() + _LAST_CALLS)
         custody.settlement.give_up()
         self._leases.cancel()
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(_CLOSE):
                 await self._source.close()
         except Exception as error:
             self._troubles.failed("close", error, "leaving it")

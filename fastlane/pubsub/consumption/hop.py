@@ -23,13 +23,14 @@ class Hop(Generic[T]):
     An event loop that is closed takes nothing more: what is put is dropped.
     """
 
-    __slots__ = ("_arrive", "_call", "_under_way", "_waiting")
+    __slots__ = ("_arrive", "_call", "_loop", "_under_way", "_waiting")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, arrive: Callable[[deque[T]], object], *, threaded: bool
     ) -> None:
         self._waiting: deque[T] = deque()
         self._arrive = arrive
+        self._loop = loop
         self._call = loop.call_soon_threadsafe if threaded else loop.call_soon
         self._under_way = False
 
@@ -51,7 +52,9 @@ class Hop(Generic[T]):
         self._under_way = True
         try:
             self._call(self._take)
-        except RuntimeError:  # closed
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
             self._waiting.clear()
 
     def _take(self) -> None:

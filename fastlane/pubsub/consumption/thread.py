@@ -37,7 +37,6 @@ class LoopThread:
 
     def _run(self) -> None:
         loop = self.loop
-        asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -92,6 +93,7 @@ class Broker:
         self.broken: dict[str, BaseException] = {}
         self.gate: dict[str, asyncio.Event] = {}
         self.closed = 0
+        self.lock = threading.RLock()  # several workers, each with a thread of its own
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
         self._changed: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -101,15 +103,16 @@ class Broker:
         return self.clock.time() if self.clock is not None else asyncio.get_running_loop().time()
 
     def publish(self, payload: bytes, *, key: str | None = None, attributes: dict[str, str] | None = None) -> str:
-        number = next(self._numbers)
-        entry = Entry(number, f"m{number}", payload, key, attributes or {})
-        self.entries[number] = entry
+        with self.lock:
+            number = next(self._numbers)
+            entry = Entry(number, f"m{number}", payload, key, attributes or {})
+            self.entries[number] = entry
         self.poke()
         return entry.id
 
     def poke(self) -> None:
         """Somebody may find something."""
-        for loop, event in self._changed:
+        for loop, event in list(self._changed):
             loop.call_soon_threadsafe(event.set)
 
     def revoke(self, id: str) -> None:
@@ -131,6 +134,10 @@ class Broker:
         return [e for e in self.entries.values() if e.key == entry.key and e.number < entry.number]
 
     def claim(self, limit: int, holder: object) -> list[Entry]:
+        with self.lock:
+            return self._claim(limit, holder)
+
+    def _claim(self, limit: int, holder: object) -> list[Entry]:
         found: list[Entry] = []
         for entry in list(self.entries.values()):
             if len(found) == limit:
@@ -193,7 +200,8 @@ class Broker:
             self._changed.remove(watched)
 
     async def _wait(self, event: asyncio.Event) -> None:
-        later = [max(e.visible_at, e.leased_until if e.token else 0.0) for e in self.entries.values()]
+        with self.lock:
+            later = [max(e.visible_at, e.leased_until if e.token else 0.0) for e in self.entries.values()]
         timer = None
         due = [when for when in later if when > self.now]
         if due:
@@ -220,55 +228,60 @@ class Broker:
 
     async def ack(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         await self.enter("ack")
-        lost = []
-        for delivery in deliveries:
-            entry = self.held(delivery)
-            if entry is None:
-                lost.append(delivery)
-            else:
-                del self.entries[entry.number]
-                self.acked.append(entry.id)
-        self.poke()
-        return lost
+        with self.lock:
+            lost = []
+            for delivery in deliveries:
+                entry = self.held(delivery)
+                if entry is None:
+                    lost.append(delivery)
+                else:
+                    del self.entries[entry.number]
+                    self.acked.append(entry.id)
+            self.poke()
+            return lost
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
         await self.enter("retry")
-        entry = self.held(delivery)
-        if entry is not None:
-            entry.token = 0
-            entry.visible_at = self.now + delay
-            self.delays.append((entry.id, delay))
-        self.poke()
-
-    async def release(self, deliveries: Sequence[Delivery]) -> None:
-        await self.enter("release")
-        for delivery in deliveries:
+        with self.lock:
             entry = self.held(delivery)
             if entry is not None:
                 entry.token = 0
-                entry.attempt -= 1
-                self.released.append(entry.id)
-        self.poke()
+                entry.visible_at = self.now + delay
+                self.delays.append((entry.id, delay))
+            self.poke()
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        await self.enter("release")
+        with self.lock:
+            for delivery in deliveries:
+                entry = self.held(delivery)
+                if entry is not None:
+                    entry.token = 0
+                    entry.attempt -= 1
+                    self.released.append(entry.id)
+            self.poke()
 
     async def extend(self, deliveries: Sequence[Delivery], seconds: float) -> list[Delivery]:
         await self.enter("extend")
-        lost = []
-        for delivery in deliveries:
-            entry = self.held(delivery)
-            if entry is None:
-                lost.append(delivery)
-            else:
-                entry.leased_until = self.now + seconds
-                self.extended.append(entry.id)
-        return lost
+        with self.lock:
+            lost = []
+            for delivery in deliveries:
+                entry = self.held(delivery)
+                if entry is None:
+                    lost.append(delivery)
+                else:
+                    entry.leased_until = self.now + seconds
+                    self.extended.append(entry.id)
+            return lost
 
     async def dead_letter(self, delivery: Delivery, letter: DeadLetter) -> None:
         await self.enter("dead_letter")
-        self.dead.append(letter)
-        entry = self.held(delivery)
-        if entry is not None:
-            del self.entries[entry.number]
-        self.poke()
+        with self.lock:
+            self.dead.append(letter)
+            entry = self.held(delivery)
+            if entry is not None:
+                del self.entries[entry.number]
+            self.poke()
 
 
 class TinySource(Source):

@@ -281,3 +281,28 @@ def test_a_drained_worker_leaves_everything_to_the_next(threaded: bool) -> None:
         assert len(broker.acked) == len(set(broker.acked)) == 200
 
     run(test)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_drain_that_is_cancelled_is_finished_by_the_close(threaded: bool) -> None:
+    async def test() -> None:
+        broker, things, started = Broker(None if threaded else VirtualClock()), topic(), asyncio.Event()
+
+        @things.subscribe("seen", max_concurrency=1)
+        async def see(event: Event) -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        broker.publish(event(1))
+        async with consuming(things, broker) as consumers:
+            await started.wait()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(consumers.drain(60), 0.05)
+            assert broker.released == []
+            began = asyncio.get_running_loop().time()
+            await consumers.close()
+            assert asyncio.get_running_loop().time() - began < 2
+            assert broker.released == ["m1"]
+            assert broker.closed == 1
+
+    run(test)

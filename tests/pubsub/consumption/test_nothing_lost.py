@@ -209,3 +209,69 @@ def test_every_message_is_handled_or_dead_and_in_order(
         await world.stop(1, 0)
 
     run(test, 60)
+
+
+@pytest.mark.parametrize("order", ["none", "groups", "loose"])
+def test_two_workers_with_their_threads_lose_nothing(order: Order) -> None:
+    async def test() -> None:
+        broker, dice = Broker(order=order), random.Random(7)
+        keys: dict[str, str | None] = {}
+        done: set[str] = set()
+        wrong: list[str] = []
+        of_key: dict[str, list[str]] = {}
+
+        def subscription() -> Any:
+            things = topic(ordered=order != "none")
+
+            @things.subscribe(
+                "seen",
+                ack_deadline=0.3,
+                max_concurrency=8,
+                retry=Retry(min_backoff=0.01, max_backoff=0.05, max_attempts=None),
+            )
+            async def see(message: Message[Event]) -> None:
+                key = message.ordering_key
+                if key is not None:
+                    earlier = of_key[key][: of_key[key].index(message.id)]
+                    wrong.extend(f"{message.id} before {other}" for other in earlier if other not in done)
+                if dice.random() < 0.2:
+                    await asyncio.sleep(dice.random() * 0.01)
+                if dice.random() < 0.05:
+                    raise ValueError
+                done.add(message.id)
+
+            return things.subscriptions["seen"]
+
+        async def start() -> Consumers:
+            consumers = Consumers()
+            described = subscription()
+            await consumers.consume(described, bound(described), TinyProvider(broker), 8)
+            return consumers
+
+        broker.ack_deadline = 0.3
+        for n in range(400):
+            key = None if order == "none" else f"k{n % 23}"
+            published = broker.publish(event(n, key or ""), key=key)
+            keys[published] = key
+            of_key.setdefault(key or "", []).append(published)
+        workers = [await start(), await start()]
+        turn = 0
+        while broker.entries:
+            await asyncio.sleep(0.05)
+            leased = broker.leased()
+            if leased:
+                broker.revoke(dice.choice(leased))
+            turn += 1
+            if turn % 5 == 0 and turn < 30:
+                which = dice.randrange(2)
+                await workers[which].drain(dice.choice([0.0, 0.5]))
+                await workers[which].close()
+                workers[which] = await start()
+        for consumers in workers:
+            await consumers.drain(1)
+            await consumers.close()
+        assert done == set(keys)
+        assert wrong == []
+        assert broker.dead == []
+
+    run(test, 60)
