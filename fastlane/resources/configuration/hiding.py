@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import inspect
 
 from fastlane.redaction import hide, hide_password
+from fastlane.resources.configuration.references import is_unresolved
 from fastlane.resources.configuration.table import Table, hidden_kind
 
 __all__ = ["hide_values", "shown_dsn"]
@@ -19,6 +20,8 @@ def hide_values(configuration: Table) -> None:
     Whoever gets a configuration that another process resolved has to call it. Calling it again does no harm.
     """
     for path, kind, value in _hidden(configuration, ""):
+        if is_unresolved(value):
+            continue
         if kind == "dsn":
             hide_password(path, value)
         else:

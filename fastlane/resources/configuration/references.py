@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["FORMS", "References", "is_reference", "unresolved"]
+__all__ = ["FORMS", "References", "is_reference", "is_unresolved", "unresolved"]
 
 FORMS = ("env", "file", "secret")
 """Exactly one of them is the key of a reference."""
@@ -23,6 +23,11 @@ def is_reference(value: object) -> bool:
 def unresolved(name: str) -> str:
     """What stands for a secret while nobody has resolved it."""
     return f"<secret {name}>"
+
+
+def is_unresolved(value: str) -> bool:
+    """Whether ``value`` is what `unresolved` answers."""
+    return value.startswith("<secret ") and value.endswith(">")
 
 
 class References:

@@ -215,6 +215,8 @@ def test_a_reference_may_stand_wherever_a_text_may(tmp_path: Path) -> None:
     assert configuration.sql.databases["blog"].password == "from a file"
     assert referenced_secrets(file) == {"DATABASE_URL"}
     assert resolve(file).sql.databases["blog"].url == "<secret DATABASE_URL>"
+    read("[sql.databases.blog]\nurl = 'x'\npassword = { secret = 'X' }")
+    assert redacted("<secret X>") == "<secret X>"
 
 
 def test_what_a_file_can_not_give_is_the_mistake(tmp_path: Path) -> None:
