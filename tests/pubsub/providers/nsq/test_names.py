@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastlane.errors import ConfigurationError
@@ -11,12 +11,14 @@ names = st.text("abc.-_09", min_size=1, max_size=64)
 
 
 @given(names)
+@example("a" * 64)
 def test_derived_names_are_names(name):
     assert check(name, "a topic") == name
     assert len({name, check(dead_name(name), "x"), check(replay_name(name), "x")}) == 3
 
 
 @given(names, names)
+@example("a" * 64, "a" * 63 + "b")
 def test_two_subscriptions_never_share_their_dead_letters(one, other):
     assert (dead_name(one) == dead_name(other)) == (one == other)
 
