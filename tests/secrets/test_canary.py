@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +9,11 @@ import pytest
 
 from fastlane.redaction.forms import forms_of
 
+from .running import SECONDS, Run
+
 pytestmark = pytest.mark.process
 
 CANARY = 'c4n4ry/v+lue "x"\\y'
-SECONDS = 30.0
 FORMS = forms_of(CANARY)
 
 APP = """
@@ -152,63 +146,17 @@ PATHS += [f"typed?n={quoted}" for quoted in QUOTED]
 PATHS += [f"missing/{QUOTED[0]}", f"nowhere/{QUOTED[0]}"]
 
 
-class Run:
-    """``fastlane`` in a directory of its own; all that it writes is in one file."""
+class Leaky(Run):
+    """A run whose application raises the canary wherever it is asked to."""
 
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
-        self._written = directory / "written"
-        variables = {**os.environ, "CANARY": CANARY, "PYTHONDONTWRITEBYTECODE": "1", **environment}
-        with self._written.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fastlane", *arguments],
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=variables,
-                start_new_session=True,
-            )
-        self.answers = ""
-
-    @property
-    def text(self) -> str:
-        return self._written.read_text() + self.answers
-
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        end = time.monotonic() + SECONDS
-        while not (match := re.search(pattern, self.text)):
-            assert time.monotonic() < end, f"{pattern!r} is not in:\n{self.text}"
-            assert self.process.poll() is None, self.text
-            time.sleep(0.02)
-        return match
-
-    def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> None:
-        port = int(self.wait_for(r"http://127\.0\.0\.1:(\d+)")[1])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
-        headers = {"content-type": "application/json"} if body is not None else {}
-        try:
-            connection.request(method, f"/{path}", body, headers)
-            response = connection.getresponse()
-            self.answers += f"{response.status} {response.getheaders()} {response.read()!r}\n"
-        except (http.client.HTTPException, ConnectionError) as error:  # a stream that broke off
-            self.answers += f"{error!r}\n"
-        finally:
-            connection.close()
+        super().__init__(directory, *arguments, **{"CANARY": CANARY, **environment})
 
     def ask_everything(self) -> None:
         for path in PATHS:
             self.ask(path)
         self.ask("body", "POST", b'{"name": "c4n4ry/v+lue \\"x\\"\\\\y"}')
         self.ask("body", "POST", b'{"name": c4n4ry/v+lue}')
-
-    def stop(self) -> int:
-        os.killpg(self.process.pid, signal.SIGTERM) if self.process.poll() is None else None
-        return self.process.wait(SECONDS)
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
     def shows_nothing(self, *, at_least: int) -> None:
         text = self.text
@@ -218,11 +166,11 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[type[Run]]:
+def run(tmp_path: Path) -> Iterator[type[Leaky]]:
     (tmp_path / "leaky.py").write_text(APP)
-    runs: list[Run] = []
+    runs: list[Leaky] = []
 
-    class Started(Run):
+    class Started(Leaky):
         def __init__(self, *arguments: str, **environment: str) -> None:
             super().__init__(tmp_path, *arguments, **environment)
             runs.append(self)
@@ -233,7 +181,7 @@ def run(tmp_path: Path) -> Iterator[type[Run]]:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_server_writes_no_secret_whatever_fails(run: type[Run], tmp_path: Path, log_format: str) -> None:
+def test_a_server_writes_no_secret_whatever_fails(run: type[Leaky], tmp_path: Path, log_format: str) -> None:
     options = ("--port", "0", "--embedded", "--log-format", log_format)
     served = run("serve", "leaky:app", *options, LEAK_AT="shutdown")
     served.wait_for("ready, 1 worker")
@@ -265,7 +213,7 @@ def test_a_server_writes_no_secret_whatever_fails(run: type[Run], tmp_path: Path
     assert "subscription's thread ***CANARY***" in served.text
 
 
-def test_the_development_server_writes_no_secret_whatever_fails(run: type[Run]) -> None:
+def test_the_development_server_writes_no_secret_whatever_fails(run: type[Leaky]) -> None:
     served = run("dev", "leaky:app", "--port", "0", "--no-reload")
     served.wait_for("serving leaky:app")
     served.ask_everything()
@@ -274,7 +222,7 @@ def test_the_development_server_writes_no_secret_whatever_fails(run: type[Run]) 
     served.shows_nothing(at_least=20)
 
 
-def test_the_page_that_explains_a_start_up_shows_no_secret(run: type[Run]) -> None:
+def test_the_page_that_explains_a_start_up_shows_no_secret(run: type[Leaky]) -> None:
     served = run("dev", "leaky:app", "--port", "0", "--no-reload", LEAK_AT="start-up")
     served.wait_for("did not start")
     served.ask("handler")
@@ -283,7 +231,7 @@ def test_the_page_that_explains_a_start_up_shows_no_secret(run: type[Run]) -> No
     served.shows_nothing(at_least=3)
 
 
-def test_a_start_up_that_fails_shows_no_secret(run: type[Run]) -> None:
+def test_a_start_up_that_fails_shows_no_secret(run: type[Leaky]) -> None:
     served = run("serve", "leaky:app", "--port", "0", "--embedded", LEAK_AT="start-up")
     assert served.process.wait(SECONDS) == 3
     assert "start-up ***CANARY***" in served.text
@@ -316,7 +264,7 @@ pool = { max = "c4n4ry" }
     ],
 )
 def test_a_configuration_that_is_wrong_is_told_without_its_secrets(
-    run: type[Run], tmp_path: Path, arguments: list[str]
+    run: type[Leaky], tmp_path: Path, arguments: list[str]
 ) -> None:
     text = BROKEN.replace('pool = { max = "c4n4ry" }', "pool = { max = 0 }")
     (tmp_path / "fastlane.toml").write_text(text)
@@ -331,7 +279,7 @@ def test_a_configuration_that_is_wrong_is_told_without_its_secrets(
         assert "sql.databases.blog.pool.max: expected a whole number at least 1, got 0" in done.text
 
 
-def test_a_database_that_can_not_be_reached_is_told_without_its_password(run: type[Run], tmp_path: Path) -> None:
+def test_a_database_that_can_not_be_reached_is_told_without_its_password(run: type[Leaky], tmp_path: Path) -> None:
     app = APP.replace("canary = Secret", "from fastlane.sql import Database\ndb = Database('blog')\ncanary = Secret", 1)
     (tmp_path / "leaky.py").write_text(app)
     (tmp_path / "migrations").mkdir()
@@ -343,7 +291,7 @@ def test_a_database_that_can_not_be_reached_is_told_without_its_password(run: ty
     done.shows_nothing(at_least=0)
 
 
-def test_a_missing_secret_stops_the_boot_with_all_that_are_missing(run: type[Run], tmp_path: Path) -> None:
+def test_a_missing_secret_stops_the_boot_with_all_that_are_missing(run: type[Leaky], tmp_path: Path) -> None:
     (tmp_path / "fastlane.toml").write_text('[pubsub]\nprovider = "local"\n[cron]\nstore = "local"\n')
     done = run("serve", "leaky:app", "--port", "0", CANARY="")
     assert done.process.wait(SECONDS) in (2, 3)
