@@ -65,7 +65,9 @@ class AwsProvider(Provider):
         return publisher
 
     async def open_source(self, subscription: BoundSubscription) -> Source:
-        source = AwsSource(subscription, self._clients())
+        endpoint = self.options.endpoint_url
+        emulated = endpoint is not None and ".amazonaws." not in endpoint
+        source = AwsSource(subscription, self._clients(), emulated=emulated)
         await source.open()
         return source
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,16 +16,23 @@ from fastlane.errors import FastlaneError
 from fastlane.pubsub.envelope import DeadLetter, Delivery
 from fastlane.pubsub.provider import BoundSubscription, Source
 from fastlane.pubsub.providers.aws.clients import POLL, Clients
-from fastlane.pubsub.providers.aws.queues import LONGEST, Queue, opened
+from fastlane.pubsub.providers.aws.names import is_fifo
+from fastlane.pubsub.providers.aws.queues import BATCH, LONGEST, Queue, opened
 from fastlane.pubsub.providers.aws.wire import Death, Framing, pack
+from fastlane.resources.lock import MachineLock
 
 __all__ = ["AwsSource", "Lease"]
 
 GRACE = 1.0
 """Seconds that a cancelled receive waits for the answer of a poll that runs."""
+PAUSE = 0.1
+"""Seconds between two polls of an emulator that must not be long."""
+
+PARALLEL = 5
+"""Most polls at the same time, while a queue is full."""
 
 
-class Lease(Struct, eq=False):
+class Lease(Struct, eq=False, weakref=True):
     """What deletes a message, and until when, by this machine's monotonic clock.
 
     SQS takes an old handle without a word, and moto deletes what another consumer has by now: a lease that has ended by
@@ -40,15 +49,29 @@ class Lease(Struct, eq=False):
 
 
 class AwsSource(Source):
-    """Polls with a client of its own, so that polls never take the connections of acknowledgements."""
+    """Polls with a client of its own, so that polls never take the connections of acknowledgements.
 
-    def __init__(self, subscription: BoundSubscription, clients: Clients) -> None:
+    Args:
+        emulated: it is not AWS that answers. moto (5.2) looks which groups of a FIFO queue are in flight when a receive
+            begins, not when it finds something, and of several leases of a group that end together it hands out the
+            last message first. There receives of FIFO queues are short, bring one message, and are one at a time on
+            this machine.
+    """
+
+    def __init__(self, subscription: BoundSubscription, clients: Clients, *, emulated: bool = False) -> None:
         self._subscription = subscription
         self._clients = clients
         self._lease = math.ceil(subscription.ack_deadline)
+        self._ordered = subscription.topic.ordered
+        self._leases: weakref.WeakValueDictionary[str, Lease] = weakref.WeakValueDictionary()
+        self._full = False
+        self._turn: MachineLock | None = None
+        if emulated and is_fifo(subscription.physical):
+            digest = hashlib.sha256(subscription.physical.encode()).hexdigest()[:16]
+            self._turn = MachineLock(f"sqs-{digest}")
 
     async def open(self) -> None:
-        self._polls = await self._clients.open("sqs", read_timeout=POLL + 10, connections=2, tries=1)
+        self._polls = await self._clients.open("sqs", read_timeout=POLL + 10, connections=PARALLEL + 1, tries=1)
         calls = await self._clients.open("sqs", read_timeout=10, connections=32)
         self._queue = Queue(calls, self._subscription.physical)
         self._dead = Queue(calls, self._subscription.dead)
@@ -94,8 +117,7 @@ class AwsSource(Source):
     async def _poll(self, limit: int) -> list[Delivery]:
         end = time.monotonic() + POLL
         while True:
-            wait = max(0, math.ceil(end - time.monotonic()))
-            messages = await self._queue.receive(self._polls, limit, wait=wait, lease=self._lease)
+            messages = await self._some(limit, max(0, math.ceil(end - time.monotonic())))
             now = time.monotonic()
             due: list[Delivery] = []
             early: list[tuple[str, int]] = []
@@ -114,6 +136,28 @@ class AwsSource(Source):
                         raise
             if due or not messages or now >= end:
                 return due
+
+    async def _some(self, limit: int, wait: int) -> list[dict[str, Any]]:
+        """A poll brings ten at most: behind a full one several are sent at once, and a long one when those are empty.
+
+        Not where there is an order: one answer after the other is how it is kept.
+        """
+        many = min(math.ceil(limit / BATCH), PARALLEL) if self._full and not self._ordered else 1
+        messages: list[dict[str, Any]] = []
+        if many > 1:
+            polls = [self._receive(min(BATCH, limit - number * BATCH), 0) for number in range(many)]
+            answers = await asyncio.gather(*polls, return_exceptions=True)
+            messages = [message for answer in answers if isinstance(answer, list) for message in answer]
+            failed = [answer for answer in answers if isinstance(answer, BaseException)]
+            if failed and not messages:
+                raise failed[0]
+        if not messages:
+            messages = await self._receive(limit, wait)
+        self._full = len(messages) >= BATCH
+        return messages
+
+    async def _receive(self, limit: int, wait: int) -> list[dict[str, Any]]:
+        return await self._queue.receive(self._polls, limit, wait=wait, lease=self._lease)
 
     async def _abandon(self, poll: asyncio.Future[list[Delivery]]) -> None:
         """What SQS hands out to a poll that nobody waits for would be away until its lease ends."""
@@ -146,6 +190,10 @@ class AwsSource(Source):
         receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
         # One of the receives of a delayed message was to put it off.
         attempt = receives if framing.not_before is None else max(1, receives - 1)
+        lease = Lease(message["ReceiptHandle"], now, now + self._lease)
+        if (before := self._leases.get(message["MessageId"])) is not None:
+            before.until = 0.0  # SQS's clock was earlier than ours
+        self._leases[message["MessageId"]] = lease
         delivery = Delivery(
             id=framing.id,
             broker_id=message["MessageId"],
@@ -155,7 +203,7 @@ class AwsSource(Source):
             published_at=framing.published_at,
             attempt=attempt,
             receives=receives,
-            lease=Lease(message["ReceiptHandle"], now, now + self._lease),
+            lease=lease,
         )
         return delivery, 0.0 if framing.not_before is None else framing.not_before - time.time()
 

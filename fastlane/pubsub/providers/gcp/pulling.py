@@ -53,8 +53,9 @@ class Pulling:
         body: dict[str, Any] = {"maxMessages": min(limit, 1000)}
         if at_once:
             body["returnImmediately"] = True
+        timeout = 10.0 if at_once else POLL
         try:
-            answer = await self._rest.call("POST", f"{self.path}:pull", body, _pulled, timeout=POLL)
+            answer = await self._rest.call("POST", f"{self.path}:pull", body, _pulled, timeout=timeout)
         except Answered as answered:
             raise told(self._what, answered) from None
         return answer.received_messages

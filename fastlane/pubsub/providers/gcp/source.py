@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import weakref
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -30,7 +31,7 @@ LONGEST_PAUSE = 0.2
 MOST_COUNTED = 100_000
 
 
-class Lease(Struct, eq=False):
+class Lease(Struct, eq=False, weakref=True):
     """What acknowledges a message, and until when, by this machine's monotonic clock.
 
     Pub/Sub takes an id whose lease has ended without a word, unless it is exactly-once.
@@ -55,8 +56,10 @@ class GcpSource(Source):
         self._short = short(self._pulling.path)
         self._dead = dead_topic(rest.project, subscription.dead)
         self._ordered = subscription.topic.ordered
+        self._leases: weakref.WeakValueDictionary[str, Lease] = weakref.WeakValueDictionary()
         self._lease = math.ceil(subscription.ack_deadline)
         self._at_once = at_once
+        self._acknowledged = asyncio.Event()
         self._counts: dict[str, int] = {}
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
@@ -74,8 +77,7 @@ class GcpSource(Source):
             if empty:
                 if not self._at_once or time.monotonic() > end:
                     return []
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = SHORTEST_PAUSE if await self._woken(pause) else min(2 * pause, LONGEST_PAUSE)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         held, lost = _held(deliveries)
@@ -86,6 +88,8 @@ class GcpSource(Source):
                     lost.append(delivery)
                 else:
                     self._counts.pop(delivery.broker_id, None)
+            self._acknowledged.set()
+            self._acknowledged.clear()
         return lost
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
@@ -130,11 +134,23 @@ class GcpSource(Source):
             await self._put_aside(others, early)
         return due, not received
 
+    async def _woken(self, pause: float) -> bool:
+        """Whether something was acknowledged meanwhile: behind it the next message of its key may wait."""
+        try:
+            async with asyncio.timeout(pause):
+                return await self._acknowledged.wait()
+        except TimeoutError:
+            return False
+
     def _delivery(self, received: Received, unpacked: Unpacked, now: float) -> Delivery:
         broker_id = received.message.message_id
         receives = received.delivery_attempt or self._count(broker_id)
         # Of a delayed message one delivery was to put it off; those are counted where Pub/Sub counts.
         put_off = bool(received.delivery_attempt and unpacked.framing.not_before is not None)
+        lease = Lease(received.ack_id, now + self._lease)
+        if (before := self._leases.get(broker_id)) is not None:
+            before.until = 0.0  # Pub/Sub's clock was earlier than ours
+        self._leases[broker_id] = lease
         return Delivery(
             id=unpacked.framing.id,
             broker_id=broker_id,
@@ -144,7 +160,7 @@ class GcpSource(Source):
             published_at=unpacked.framing.published_at,
             attempt=max(1, receives - put_off),
             receives=receives,
-            lease=Lease(received.ack_id, now + self._lease),
+            lease=lease,
         )
 
     def _count(self, broker_id: str) -> int:

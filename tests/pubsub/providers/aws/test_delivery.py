@@ -75,6 +75,32 @@ def test_what_is_acknowledged_is_gone(options):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", [{}, {"ordered": True}])
+def test_a_full_queue_is_polled_several_times_at_once_where_there_is_no_order(options, kind):
+    topic = bound_topic(**kind)
+
+    async def main():
+        async with rigged(options, topic) as rig:
+            sent = [outgoing(ordering_key=str(n) if topic.ordered else None) for n in range(45)]
+            for start in range(0, 45, 10):
+                await rig.publish(*sent[start : start + 10])
+            first = await rig.source.receive(45)
+            second = await rig.source.receive(35)
+            assert len(first) == 10
+            assert len(second) == (10 if topic.ordered else 35)
+            rest = await rig.receive(45 - len(first) - len(second))
+            assert {one.id for one in [*first, *second, *rest]} == {message.id for message in sent}
+            await rig.source.ack([*first, *second, *rest])
+            # Emptied just before: a long poll waits for the next.
+            receive = asyncio.ensure_future(rig.source.receive(45))
+            await asyncio.wait([receive], timeout=0.3)
+            assert not receive.done()
+            await rig.publish(outgoing(ordering_key="0" if topic.ordered else None))
+            assert len(await receive) == 1
+
+    asyncio.run(main())
+
+
 def test_a_lease_that_ended_is_lost_and_the_message_comes_again(options):
     topic = bound_topic()
 
