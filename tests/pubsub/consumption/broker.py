@@ -117,13 +117,15 @@ class Broker:
 
     def revoke(self, id: str) -> None:
         """The lease is lost: the message is there for everybody again."""
-        for entry in self.entries.values():
-            if entry.id == id:
-                entry.token = 0
+        with self.lock:
+            for entry in self.entries.values():
+                if entry.id == id:
+                    entry.token = 0
         self.poke()
 
     def leased(self) -> list[str]:
-        return [entry.id for entry in self.entries.values() if entry.token]
+        with self.lock:
+            return [entry.id for entry in self.entries.values() if entry.token]
 
     def _free(self, entry: Entry) -> bool:
         if entry.token and entry.leased_until <= self.now:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fastlane.pubsub.batch import Batch
-from fastlane.pubsub.message import Reject
+from fastlane.pubsub.message import Message, Reject
 from fastlane.pubsub.provider import BrokerUnavailable
 from fastlane.pubsub.retry import Retry
 from tests.pubsub.consumption.broker import Broker, VirtualClock, settle
@@ -304,5 +304,72 @@ def test_a_drain_that_is_cancelled_is_finished_by_the_close(threaded: bool) -> N
             assert asyncio.get_running_loop().time() - began < 2
             assert broker.released == ["m1"]
             assert broker.closed == 1
+
+    run(test)
+
+
+def test_what_can_not_be_begun_has_failed() -> None:
+    async def test() -> None:
+        clock = VirtualClock()
+        broker, things = Broker(clock), topic()
+
+        @things.subscribe("seen", retry=Retry(max_attempts=1))
+        def see(event: Event) -> None: ...
+
+        async with consuming(things, broker) as consumers:
+            await settle()
+            consumers._consumers["things/seen"].handling.close()  # as when no thread can be started
+            broker.publish(event(1))
+            await settle()
+            await asyncio.sleep(0.01)
+            assert [letter.reason for letter in broker.dead] == ["attempts"]
+            assert consumers.health["things/seen"].running == 0
+
+    run(test)
+
+
+def test_a_task_that_ends_with_its_event_loop_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
+    broker, things = Broker(VirtualClock()), topic()
+    tasks = []
+
+    @things.subscribe("seen")
+    async def see(event: Event) -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    async def test() -> None:
+        broker.publish(event(1))
+        async with consuming(things, broker):
+            await settle()
+            tasks[0].get_coro().close()
+            tasks.clear()
+
+    run(test)
+    assert "failed" not in caplog.text
+
+
+def test_a_key_that_is_closed_is_handed_back_by_the_drain() -> None:
+    async def test() -> None:
+        clock = VirtualClock()
+        broker, things, seen = Broker(clock, order="groups"), topic(ordered=True), []
+
+        @things.subscribe("seen", retry=Retry(min_backoff=0, max_backoff=0))
+        async def see(message: Message[Event]) -> None:
+            seen.append((message.value.n, message.attempt))
+            if message.attempt == 1:
+                raise ValueError
+
+        broker.gate["release"] = asyncio.Event()
+        broker.publish(event(1, "k"), key="k")
+        broker.publish(event(2, "k"), key="k")
+        async with consuming(things, broker) as consumers:
+            await clock.advance(1)
+            assert seen == [(1, 1)]  # it has come again, and waits for the second to be back at the broker
+            assert broker.entries[1].receives == 2
+            draining = asyncio.create_task(consumers.drain(5))
+            await settle()
+            broker.gate["release"].set()
+            await draining
+            assert broker.released == ["m2", "m1"]
 
     run(test)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 import pytest
 
+from fastlane.pubsub.batch import Batch
+from fastlane.pubsub.consumption.health import Health
+from fastlane.pubsub.consumption.table import Table
+from fastlane.pubsub.envelope import Delivery
 from fastlane.pubsub.message import Message
 from fastlane.pubsub.provider import BrokerUnavailable
 from fastlane.pubsub.retry import Retry
-from tests.pubsub.consumption.broker import Broker, VirtualClock, settle
+from tests.pubsub.consumption.broker import EPOCH, Broker, VirtualClock, settle
 from tests.pubsub.consumption.consuming import Event, consuming, event, run, topic
 
 
@@ -325,3 +331,102 @@ def test_two_messages_with_one_id_of_the_broker_are_two_messages() -> None:
             assert consumers.health["things/seen"].held == 0
 
     run(test)
+
+
+def test_a_message_that_is_lost_before_it_starts_is_not_started() -> None:
+    async def test() -> None:
+        broker, things, seen = Broker(), topic(), []
+        started, checked = asyncio.Event(), threading.Event()
+
+        @things.subscribe("seen", ack_deadline=0.15, max_concurrency=5)
+        async def see(message: Message[Event]) -> None:
+            seen.append((message.value.n, message.attempt))
+            if message.value.n == 0:
+                started.set()
+                # While this event loop is busy another message arrives here, and is lost again.
+                broker.publish(event(1))
+                end = time.monotonic() + 5
+                while broker.leased() != ["m1", "m2"] and time.monotonic() < end:
+                    time.sleep(0.002)
+                with broker.lock:
+                    taken = broker.entries[2]
+                    taken.token, taken.leased_until = -1, 1e18
+                while consumers.health["things/seen"].lost == 0 and time.monotonic() < end:
+                    time.sleep(0.002)
+                checked.set()
+
+        broker.publish(event(0))
+        async with consuming(things, broker, drain=1) as consumers:
+            await started.wait()
+            while broker.acked != ["m1"] or consumers.health["things/seen"].running:
+                await asyncio.sleep(0.002)
+            assert checked.is_set()
+            assert seen == [(0, 1)]
+            assert consumers.health["things/seen"].held == 0
+
+    run(test)
+
+
+def test_a_message_of_a_batch_that_is_lost_before_it_starts_is_left_out() -> None:
+    async def test() -> None:
+        broker, things, seen = Broker(), topic(), []
+
+        @things.subscribe("seen", ack_deadline=0.15, max_concurrency=1, batch=Batch(2, wait=0.01))
+        async def see(events: list[Event]) -> None:
+            seen.append([event.n for event in events])
+
+        async with consuming(things, broker, drain=1) as consumers:
+            await asyncio.sleep(0.05)
+            broker.publish(event(0))
+            broker.publish(event(1))
+            end = time.monotonic() + 5
+            while len(broker.leased()) < 2 and time.monotonic() < end:
+                time.sleep(0.002)
+            time.sleep(0.05)
+            with broker.lock:
+                taken = broker.entries[2]
+                taken.token, taken.leased_until = -1, 1e18
+            while consumers.health["things/seen"].lost == 0 and time.monotonic() < end:
+                time.sleep(0.002)
+            while broker.acked != ["m1"]:
+                await asyncio.sleep(0.002)
+            assert seen == [[0]]
+
+    run(test)
+
+
+def test_a_message_that_comes_again_while_its_lease_is_extended_has_the_new_one() -> None:
+    async def test() -> None:
+        clock = VirtualClock()
+        broker, things, going = Broker(clock), topic(), asyncio.Event()
+
+        @things.subscribe("seen", max_concurrency=2)
+        async def see(event: Event) -> None:
+            await going.wait()
+
+        broker.gate["extend"] = asyncio.Event()
+        broker.publish(event(1))
+        async with consuming(things, broker) as consumers:
+            await clock.advance(11)
+            broker.revoke("m1")
+            await settle()
+            broker.gate["extend"].set()
+            await settle()
+            going.set()
+            await settle()
+            assert broker.acked == ["m1"]
+            assert consumers.health["things/seen"].lost == 1
+
+    run(test)
+
+
+def test_of_handled_messages_that_were_lost_a_thousand_are_remembered() -> None:
+    table = Table(Health())
+    for n in range(1001):
+        held = table.enter(Delivery(f"m{n}", f"b{n}", b"", {}, None, EPOCH, 1, 1, None), 0.0)
+        assert held is not None
+        assert held.stage == "waiting"
+        table.forget(held)
+        table.remember(held)
+    again = [table.enter(Delivery(f"m{n}", f"b{n}", b"", {}, None, EPOCH, 2, 2, None), 0.0) for n in (0, 1, 1000)]
+    assert [held.stage for held in again if held is not None] == ["waiting", "done", "done"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -277,5 +278,16 @@ def test_an_event_loop_in_a_thread_ends_with_what_runs_in_it() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert ended == [1]
+
+    run(test)
+
+
+def test_without_uvloop_the_thread_has_the_event_loop_of_the_standard_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    async def test() -> None:
+        thread = LoopThread("test loop")
+        assert isinstance(thread.loop, asyncio.SelectorEventLoop)
+        await thread.stop()
 
     run(test)
