@@ -33,6 +33,7 @@ __all__ = [
     "connect",
     "is_argument",
     "is_lost",
+    "is_read_only",
     "is_schema_change",
     "is_stale",
     "open_session",
@@ -164,7 +165,7 @@ class Session:
             if len(self._prepared) >= STATEMENTS:
                 # PERF: the oldest, not the least recently used one: to note each use costs more than to prepare a hot
                 # statement again once in 256 new ones.
-                self._drop(next(iter(self._prepared)))
+                self.forget_one(next(iter(self._prepared)))
             self._prepared[query] = statement
         return statement
 
@@ -196,9 +197,12 @@ class Session:
         self.fast.clear()
         self._prepared.clear()
 
-    def _drop(self, query: str) -> None:
-        for key in self._prepared.pop(query).keys:
-            self.fast.pop(key, None)
+    def forget_one(self, query: str) -> None:
+        """Prepare one query anew: for several steps that can't begin again where it turns out to be out of date."""
+        statement = self._prepared.pop(query, None)
+        if statement is not None:
+            for key in statement.keys:
+                self.fast.pop(key, None)
 
     def is_open(self) -> bool:
         return not self.connection.is_closed()
@@ -311,6 +315,11 @@ def is_lost(error: BaseException, session: Session | None = None) -> bool:
 def is_stale(error: BaseException) -> bool:
     """Whether a prepared statement has to be prepared anew. Nothing ran."""
     return isinstance(error, STALE)
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether a command was refused because it writes: also what a server says that is no longer the primary."""
+    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
 def is_schema_change(error: BaseException) -> bool:

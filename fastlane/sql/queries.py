@@ -148,6 +148,7 @@ class Queries(abc.ABC):
             raise ValueError(f"prefetch: at least 1, not {prefetch}")
         text, values = rendered(query, arguments)
         async with self._source.session(text, transaction=True) as session:
+            session.forget_one(text)
             state, plan = await session.planned((into, text))
             portal = f"fastlane_{next(_portals)}"
             rows, _, done = await session.run(state, values, portal, prefetch, True, None)
@@ -173,6 +174,7 @@ class Queries(abc.ABC):
     async def execute_many(self, query: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a command for each row of arguments: all of them, or none."""
         async with self._source.session(query) as session:
+            session.forget_one(query)
             statement = await session.prepare(query)
             await session.protocol.bind_execute_many(statement.state, rows, "", None, False)
 

@@ -453,6 +453,19 @@ def test_a_changed_schema_is_noticed_and_the_query_prepared_anew(url: str) -> No
     asyncio.run(main())
 
 
+def test_a_changed_schema_does_not_break_a_stream_or_many_rows(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(POSTS)
+            query, insert = "SELECT * FROM posts", "INSERT INTO posts (id, likes) VALUES ($1, $2) RETURNING *"
+            for round_ in range(2):
+                assert len([row async for row in db.stream(dict, query)]) == 3 + round_
+                await db.execute_many(insert, [(100 + round_, 1)])
+                await db.execute("ALTER TABLE posts ADD COLUMN IF NOT EXISTS added int")
+
+    asyncio.run(main())
+
+
 def test_a_changed_composite_type_is_noticed_once(url: str) -> None:
     async def main() -> None:
         async with opened(url, most=1) as db:

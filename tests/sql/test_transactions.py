@@ -149,6 +149,21 @@ def test_isolation_and_readonly_are_what_was_asked_for(url: str) -> None:
     asyncio.run(main())
 
 
+def test_a_connection_that_has_become_read_only_is_given_up(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            for writes in (db.execute, lambda query: db.transact(lambda tx: tx.execute(query))):
+                pid = await db.fetch_one(int, "SELECT pg_backend_pid()")
+                await db.execute("SET default_transaction_read_only = on")
+                with pytest.raises(ReadOnlySQLTransactionError):
+                    await writes("DELETE FROM numbers")
+                assert await db.execute("DELETE FROM numbers") == 0
+                assert await db.fetch_one(int, "SELECT pg_backend_pid()") != pid
+
+    asyncio.run(main())
+
+
 def test_a_transaction_is_for_one_task_at_a_time(url: str) -> None:
     async def main() -> None:
         async with opened(url, most=1) as db:
