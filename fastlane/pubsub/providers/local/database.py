@@ -138,7 +138,11 @@ class Database:
             except queue.Empty:
                 break
         if jobs:
-            self._serve(jobs)
+            try:
+                self._serve(jobs)
+            except Exception as error:  # a mistake of ours: nobody may wait for ever, and the next are served
+                for job in jobs:
+                    job.error = error
             self._tell(lambda: _answer(jobs))
         return goes_on
 

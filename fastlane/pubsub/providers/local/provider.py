@@ -43,8 +43,10 @@ class _Shared:
         self.database = Database(options, self._committed)
 
     def find_bells(self) -> Path | None:
+        """None: there are none to be had, now."""
         if self.bells is None:
-            Path(self._options.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # the store says what is wrong
+                Path(self._options.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.bells = bell_directory(self._options.path)
         return self.bells
 
@@ -58,7 +60,10 @@ class _Shared:
             bells = self.find_bells()
             if bells is None:
                 return
-            self._ringer = Ringer(bells)
+            try:
+                self._ringer = Ringer(bells)
+            except OSError:
+                return  # no file descriptor is left; the sources look for themselves
         self._ringer.ring(subscriptions)
 
     async def close(self) -> None:
