@@ -27,7 +27,6 @@ GRACE = 1.0
 """Seconds that a cancelled receive waits for the answer of a poll that runs."""
 PAUSE = 0.1
 """Seconds between two polls of an emulator that must not be long."""
-
 PARALLEL = 5
 """Most polls at the same time, while a queue is full."""
 
@@ -157,7 +156,18 @@ class AwsSource(Source):
         return messages
 
     async def _receive(self, limit: int, wait: int) -> list[dict[str, Any]]:
-        return await self._queue.receive(self._polls, limit, wait=wait, lease=self._lease)
+        if self._turn is None:
+            return await self._queue.receive(self._polls, limit, wait=wait, lease=self._lease)
+        end = time.monotonic() + wait
+        while True:
+            await self._turn.acquire(POLL)
+            try:
+                messages = await self._queue.receive(self._polls, 1, wait=0, lease=self._lease)
+            finally:
+                self._turn.release()
+            if messages or time.monotonic() >= end:
+                return messages
+            await asyncio.sleep(PAUSE)
 
     async def _abandon(self, poll: asyncio.Future[list[Delivery]]) -> None:
         """What SQS hands out to a poll that nobody waits for would be away until its lease ends."""
