@@ -205,12 +205,9 @@ class Custody:
         if outcome == "failed" or outcome == "undecodable":
             self._health.failed += 1
         if held.lost:
-            behind = self._leave(held)
-            self._release(behind, held)
+            self._release(self._leave(held), held)
         elif outcome == "released":
-            behind = self._leave(held)
-            released.append(held)
-            released += behind
+            released += [held, *self._leave(held)]
         elif outcome == "rejected":
             self._dead_letter(held, "rejected")
         else:
@@ -339,8 +336,7 @@ class Custody:
         self.draining = True
         unstarted: list[Held] = []
         for held in self._waiting.clear():
-            unstarted.append(held)
-            unstarted += self._leave(held)
+            unstarted += [held, *self._leave(held)]
         self._release(unstarted)
 
     def hand_back_all(self) -> None:
@@ -349,6 +345,5 @@ class Custody:
         left: list[Held] = []
         for held in [*self.settlement.give_up(), *handed]:
             held.stage = "settling"
-            left.append(held)
-            left += self._leave(held)
+            left += [held, *self._leave(held)]
         self._release(left)

@@ -12,7 +12,7 @@ from contextvars import Context
 from typing import Any
 
 from fastlane.pubsub.clock import Clock
-from fastlane.pubsub.consumption.health import logger, one_line
+from fastlane.pubsub.consumption.health import logger, one_line, one_line_of
 from fastlane.pubsub.consumption.held import Held, HeldOutcome, Run, Together
 from fastlane.pubsub.consumption.hop import Hop
 from fastlane.pubsub.consumption.once import Once
@@ -101,7 +101,7 @@ class Handling:
     def cancel(self) -> None:
         """The time of the drain is up: cancel what runs. Its messages are handed back, and have not failed."""
         for run in list(self.timeouts.running):
-            if not run.abandoned:
+            if run.task is not None and not run.abandoned:  # a thread is not disturbed, and may still succeed
                 run.stopped = True
                 self._cancel(run)
 
@@ -253,7 +253,7 @@ class Handling:
                 held.delay = mark.delay
             elif mark is not None:
                 held.outcome = "rejected"
-                held.error = _reason(mark)
+                held.error = one_line_of(mark.reason) or "rejected"
         return None
 
     def _fail(self, run: Run, error: BaseException, sound: Sequence[Held] | None = None) -> None:
@@ -261,14 +261,13 @@ class Handling:
             sound = run.messages
         if run.abandoned:  # the outcome stands already
             return None
-        if isinstance(error, GeneratorExit):  # the event loop has ended with the task in it
-            run.stopped = True
+        run.stopped |= isinstance(error, GeneratorExit)  # the event loop has ended with the task in it
         if run.expired or run.stopped:
             return self._overrun(run, sound)
         outcome: HeldOutcome = "failed"
         text = one_line(error)
         if isinstance(error, Reject):
-            outcome, text = "rejected", _reason(error)
+            outcome, text = "rejected", one_line_of(error.reason) or "rejected"
         else:
             first = sound[0]
             logger.error(
@@ -318,8 +317,6 @@ class Handling:
 
     def _cancel(self, run: Run) -> None:
         task = run.task
-        if task is None:
-            return  # a thread
         # A task that is cancelled before its first step never enters its coroutine, and would tell nothing.
         unborn = task.done() or inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED
         task.cancel()
@@ -347,10 +344,6 @@ class Handling:
                 held.error = f"took more than its timeout of {self.timeouts.timeout:g} s"
         run.abandoned = True
         self._outcomes.put(run)
-
-
-def _reason(rejection: Reject) -> str:
-    return " ".join(rejection.reason.split())[:500] or "rejected"
 
 
 async def _wait_for(awaitable: Awaitable[object]) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from fastlane.pubsub.provider import BrokerUnavailable
 from fastlane.redaction import redacted
 
-__all__ = ["Health", "Troubles", "logger", "one_line"]
+__all__ = ["Health", "Troubles", "logger", "one_line", "one_line_of"]
 
 logger = logging.getLogger("fastlane.pubsub")
 
@@ -97,5 +97,10 @@ class Troubles:
 
 def one_line(error: BaseException) -> str:
     """Type and text of an exception, in one bounded line."""
-    text = " ".join(redacted(str(error)).split())
+    text = one_line_of(str(error))
     return f"{type(error).__name__}: {text}"[:_LONGEST_LINE] if text else type(error).__name__
+
+
+def one_line_of(text: str) -> str:
+    """A text in one bounded line, without secrets."""
+    return " ".join(redacted(text).split())[:_LONGEST_LINE]

@@ -291,3 +291,23 @@ def test_without_uvloop_the_thread_has_the_event_loop_of_the_standard_library(mo
         await thread.stop()
 
     run(test)
+
+
+def test_a_plain_function_that_ends_a_moment_after_the_deadline_has_succeeded() -> None:
+    async def test() -> None:
+        broker, things, going, started = Broker(), topic(), threading.Event(), threading.Event()
+
+        @things.subscribe("seen")
+        def see(event: Event) -> None:
+            started.set()
+            going.wait(10)
+
+        broker.publish(event(1))
+        async with consuming(things, broker) as consumers:
+            await wait_for(started.is_set)
+            asyncio.get_running_loop().call_later(0.2, going.set)
+            await consumers.drain(0.01)
+            assert broker.acked == ["m1"]
+            assert broker.released == []
+
+    run(test)
