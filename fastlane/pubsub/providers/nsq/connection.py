@@ -187,6 +187,7 @@ class Connection(asyncio.Protocol):
             waiter, _ = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(Refused(self.address, error))
+                waiter.exception()  # a waiter that nobody awaits any more is no news
         self.abort(self._reason)
         return True
 

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 
-from fastlane.pubsub.provider import BrokerForbidden, BrokerUnavailable
+from fastlane.pubsub.provider import BrokerUnavailable
 from fastlane.pubsub.providers.nsq.address import Address
 from fastlane.pubsub.providers.nsq.discovery import Directory
 from fastlane.pubsub.providers.nsq.feed import Feed
@@ -41,7 +41,7 @@ class Following:
         self._directory = directory
         self._make, self._on_change = make, on_change
         self._feeds: dict[tuple[Address, str], Feed] = {}
-        self._failure: BrokerUnavailable | BrokerForbidden | None = None
+        self._failure: BrokerUnavailable | None = None
         self._finding: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -60,7 +60,7 @@ class Following:
         """Those that are connected; those of the first topic first."""
         return [feed for each in self._topics for feed in self._feeds.values() if feed.alive and feed.topic == each]
 
-    def unavailable(self) -> BrokerUnavailable | BrokerForbidden | None:
+    def unavailable(self) -> BrokerUnavailable | None:
         """Why nothing can come; None: something can, or that is not known yet."""
         feeds = [feed for feed in self._feeds.values() if feed.topic == self._topics[0]]
         if any(feed.failure is None for feed in feeds):
@@ -72,7 +72,7 @@ class Following:
         while True:
             try:
                 found = await asyncio.gather(*(self._directory.producers(topic) for topic in self._topics))
-            except (BrokerUnavailable, BrokerForbidden) as error:
+            except BrokerUnavailable as error:
                 if self._failure is None:
                     _log.warning("%s; trying again", error)
                 self._failure = error

@@ -47,7 +47,9 @@ class Http:
         """
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT, sock_connect=2.0)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            # No connection is kept: over one that nsqd has closed meanwhile a POST would fail.
+            connector = aiohttp.TCPConnector(force_close=True)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         url = (address if "://" in address else f"http://{address}").rstrip("/") + path
         try:
             async with self._session.request(method, url, params=query, ssl=self._tls or True) as answer:

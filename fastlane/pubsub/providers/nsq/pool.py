@@ -30,6 +30,9 @@ _PROVEN = 64 * 1024
 """Bytes of a message that any nsqd takes. A larger one goes alone, over a connection of its own, until one of its size
 was taken: nsqd does not say what its ``--max-msg-size`` is, and closes a connection over which it was exceeded."""
 
+_PROOFS = 4
+"""Connections to an nsqd for such messages, at most."""
+
 _PROBE = 0.02
 """Seconds in which nsqd can say no to the announced size, before the body is sent. It reads the size first; a
 connection that is closed while much is still on its way is reset, and its last words may be lost."""
@@ -248,6 +251,7 @@ class _Node:
         self._not_before = 0.0
         self._failure: BrokerUnavailable | None = None
         self._proven = _PROVEN
+        self._proving = asyncio.Semaphore(_PROOFS)
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
@@ -266,8 +270,10 @@ class _Node:
         if connection is None or not connection.alive:
             connection = await self._connected()
         if size > self._proven:
-            await self._prove(head, body, size)
-            return
+            async with self._proving:
+                if size > self._proven:
+                    await self._prove(head, body, size)
+                    return
         if not connection.writable.is_set():
             await connection.writable.wait()
         connection.send(head)
@@ -281,7 +287,7 @@ class _Node:
     async def _connected(self) -> Connection:
         if self._connecting is None:
             if self._failure is not None and self._loop.time() < self._not_before:
-                raise self._failure
+                raise BrokerUnavailable(str(self._failure))
             self.revive()
         if self._connecting is None:
             raise BrokerUnavailable(f"nsqd at {self.address}: closed")

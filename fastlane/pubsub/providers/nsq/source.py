@@ -79,12 +79,14 @@ class NsqSource(Source):
         self._ticks = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._claim: asyncio.TimerHandle | None = None
+        self._forgetting: asyncio.TimerHandle | None = None
         topics = (subscription.topic.physical, replay)
         self._following = Following(topics, directory, make=self._feed, on_change=self._changed)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._following.start()
+        self._forget()
 
     def _feed(self, address: Address, topic: str) -> Feed:
         return Feed(
@@ -123,6 +125,16 @@ class NsqSource(Source):
         turns = len(busy) > 1 or (replays > 0 and len(busy) > 0 and self._total < MANY * replays)
         if turns and self._total and self._ticker is None:
             self._ticker = self._loop.call_later(_REPLAY_TICK if replaying else _TICK, self._tick)
+
+    def _forget(self) -> None:
+        """What ran out without a word counts no longer, neither there nor here."""
+        now = self._loop.time()
+        for feed in self._live:
+            if feed.connection is not None:
+                in_flight = feed.connection.in_flight
+                for identity in [each for each, began in in_flight.items() if now - began > 2 * self._lease]:
+                    del in_flight[identity]
+        self._forgetting = self._loop.call_later(self._lease, self._forget)
 
     def _tick(self) -> None:
         """The next turn."""
@@ -194,7 +206,7 @@ class NsqSource(Source):
                     await self._arrival(_PATIENCE, despite=True)
                     failure = self._following.unavailable()
                     if not self._buffer and failure is not None:
-                        raise failure
+                        raise type(failure)(str(failure))
             except asyncio.CancelledError:
                 self._hold()
                 raise
@@ -281,7 +293,7 @@ class NsqSource(Source):
 
     async def close(self) -> None:
         self._hold()
-        for handle in (self._ticker, self._claim):
+        for handle in (self._ticker, self._claim, self._forgetting):
             if handle is not None:
                 handle.cancel()
         await self._following.close()

@@ -116,6 +116,25 @@ def test_with_nsqlookupd_alone_everything_is_found(lookupd, start_nsqd):
     asyncio.run(main())
 
 
+def test_with_nsqlookupd_alone_a_publish_goes_to_those_that_are_left(lookupd, start_nsqd):
+    one, other = start_nsqd(lookupd=(lookupd,)), start_nsqd(lookupd=(lookupd,))
+
+    async def main():
+        async with rigged(NsqOptions(lookupd=[lookupd.http_address])) as rig:
+            publisher = await rig.publisher()
+            for _ in range(10):
+                await publisher.publish(TOPIC, [outgoing()])
+            one.stop()
+
+            async def addresses():
+                [answer] = await publisher.publish(TOPIC, [outgoing()])
+                return isinstance(answer, str), set(publisher._pool._nodes)
+
+            await eventually(addresses, (True, {Address.parse(other.address, "")}))
+
+    asyncio.run(main())
+
+
 def test_without_any_nsqd_a_publish_says_so(lookupd):
     async def main():
         async with rigged(NsqOptions(lookupd=[lookupd.http_address])) as rig:

@@ -6,7 +6,6 @@ import pytest
 
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
 from fastlane.pubsub.providers.nsq import NsqProvider
-from fastlane.pubsub.providers.nsq.http import Http
 from fastlane.resources.configuration.providers import NsqOptions
 from tests.pubsub.providers.nsq.rig import TOPIC, bound_subscription, gather_messages, options_of, outgoing, rigged
 from tests.servers.relay import Relay
@@ -200,27 +199,21 @@ def test_opening_a_publisher_while_nsqd_is_down_is_no_error(nsqd):
     asyncio.run(main())
 
 
-def test_when_one_nsqd_is_gone_the_other_takes_everything(start_nsqd):
+def test_all_nsqd_have_their_part_and_when_one_is_gone_the_other_takes_everything(start_nsqd):
     one, other = start_nsqd(), start_nsqd()
 
     async def main():
         async with rigged(options_of(one, other)) as rig:
             publisher = await rig.publisher()
-            for _ in range(4):
+            for _ in range(20):
                 await publisher.publish(TOPIC, [outgoing()])
-            http = Http()
-            counts = [
-                (await http.get(each.http_address, "/stats", {"format": "json", "topic": "orders"}))["topics"][0][
-                    "depth"
-                ]
-                for each in (one, other)
-            ]
-            assert counts == [2, 2]
+            for server in (one, other):
+                async with rigged(options_of(server), bound_subscription()) as alone:
+                    await gather_messages(await alone.source(), 5)
             one.kill()
             for _ in range(20):
                 [answer] = await publisher.publish(TOPIC, [outgoing()])
                 assert isinstance(answer, str)
-            await http.close()
 
     asyncio.run(main())
 
@@ -272,5 +265,28 @@ def test_closing_while_it_connects_leaves_nothing_behind(nsqd):
                 await rig.publisher()
                 await asyncio.sleep(0.02)
             assert asyncio.all_tasks() - {asyncio.current_task()} == relay._tasks
+
+    asyncio.run(main())
+
+
+def test_many_large_messages_at_once_use_few_connections(nsqd):
+    async def main():
+        async with Relay(nsqd.host, nsqd.tcp) as relay, rigged(NsqOptions(nsqd=[relay.address])) as rig:
+            publisher = await rig.publisher()
+            sent = [outgoing(b'"%s"' % (b"x" * 100 * KIB)) for _ in range(50)]
+            answers = await asyncio.gather(*(publisher.publish(TOPIC, [each]) for each in sent))
+            assert answers == [[each.id] for each in sent]
+            assert relay.accepted <= 10
+
+    asyncio.run(main())
+
+
+def test_more_than_nsqd_takes_at_once_goes_in_parts(nsqd):
+    async def main():
+        async with rigged(options_of(nsqd)) as rig:
+            sent = [outgoing(b'"%s"' % (b"x" * 60 * KIB)) for _ in range(100)]
+            assert await (await rig.publisher()).publish(TOPIC, sent) == [each.id for each in sent]
+            got = await gather_messages(await rig.source(), 100)
+            assert {each.id for each in got} == {each.id for each in sent}
 
     asyncio.run(main())

@@ -253,3 +253,21 @@ def test_when_nothing_comes_a_receive_answers_without_messages(nsqd, monkeypatch
             assert await (await rig.source()).receive(1) == []
 
     asyncio.run(main())
+
+
+def test_what_ran_out_without_a_word_takes_no_place(nsqd):
+    subscription = bound_subscription(ack_deadline=1.0)
+
+    async def main():
+        async with rigged(options_of(nsqd), subscription) as rig:
+            source, other = await rig.source(subscription), await rig.source(subscription)
+            await (await rig.publisher()).publish(TOPIC, [outgoing() for _ in range(20)])
+            await gather_messages(source, 20, acknowledge=False)
+            await gather_messages(other, 20)
+
+            async def in_flight():
+                return [len(feed.connection.in_flight) for feed in source._live]
+
+            await eventually(in_flight, [0, 0])
+
+    asyncio.run(main())

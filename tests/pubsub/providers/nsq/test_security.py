@@ -4,6 +4,7 @@ import asyncio
 import urllib.parse
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -125,6 +126,9 @@ def test_the_secret_is_presented_and_what_it_allows_works(start_nsqd):
             [refused] = await publisher.publish(other, [outgoing()])
             assert isinstance(refused, PublishRefused)
             assert "mend: let the secret in `auth` publish to this topic" in str(refused)
+            subscription = msgspec.structs.replace(bound_subscription(), topic=other)
+            with pytest.raises(BrokerUnavailable, match=r"E_UNAUTHORIZED.*\n    mend: look at .* what `auth` allows"):
+                await (await rig.source(subscription)).receive(1)
         async with rigged(options_of(nsqd, auth="guessed")) as rig:
             [answer] = await (await rig.publisher()).publish(TOPIC, [outgoing()])
             assert isinstance(answer, BrokerUnavailable)
