@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
 
-__all__ = ["Bell", "Ringer", "bell_directory"]
+__all__ = ["Bell", "Ringer", "bell_directory", "leave"]
 
 logger = logging.getLogger("fastlane.pubsub")
 
@@ -36,21 +36,37 @@ def bell_directory(file: str) -> Path | None:
     Beside the file; where that path is too long for a socket, in the system's directory for temporary files. None: it
     can't be had, and sources only look for themselves.
     """
+    directory = _place(file)
+    return directory if _is_ours(directory) else None
+
+
+def _place(file: str) -> Path:
     directory = Path(f"{file}.bells")
     if len(os.fsencode(directory)) + 1 + NAME > LONGEST:
         digest = hashlib.sha256(os.fsencode(os.path.realpath(file))).hexdigest()[:16]
         directory = Path(tempfile.gettempdir()) / f"fastlane-{os.getuid()}-{digest}"
+    return directory
+
+
+def _is_ours(directory: Path) -> bool:
+    """Make it, if it is missing; what somebody else made is not used."""
     try:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         status = os.lstat(directory)
     except OSError as error:
         logger.warning("%s can't be made (%s): messages arrive up to 250 ms later", directory, error)
-        return None
+        return False
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         logger.warning("%s belongs to somebody else, and is not used: messages arrive up to 250 ms later", directory)
-        return None
-    return directory
+        return False
+    return True
+
+
+def leave(directory: Path) -> None:
+    """The last one who leaves removes the directory."""
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 class Bell:
@@ -70,7 +86,12 @@ class Bell:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
         try:
-            self._socket.bind(os.fspath(self._path))
+            try:
+                self._socket.bind(os.fspath(self._path))
+            except FileNotFoundError:
+                if not _is_ours(directory):  # the last one has left it a moment ago
+                    raise
+                self._socket.bind(os.fspath(self._path))
         except OSError:
             self._socket.close()
             raise

@@ -14,7 +14,7 @@ from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.provider import BoundSubscription, BrokerUnavailable, Provider
 from fastlane.pubsub.providers.local.administrator import LocalAdministrator
 from fastlane.pubsub.providers.local.database import Database
-from fastlane.pubsub.providers.local.doorbell import Ringer, bell_directory
+from fastlane.pubsub.providers.local.doorbell import Ringer, bell_directory, leave
 from fastlane.pubsub.providers.local.housekeeping import Housekeeper
 from fastlane.pubsub.providers.local.publisher import LocalPublisher
 from fastlane.pubsub.providers.local.source import LocalSource
@@ -70,6 +70,8 @@ class _Shared:
         await self.database.close()
         if self._ringer is not None:
             self._ringer.close()
+        if self.bells is not None:
+            leave(self.bells)
 
 
 class LocalProvider(Provider):

@@ -10,7 +10,7 @@ import pytest
 
 from fastlane.pubsub.providers.local import doorbell
 from fastlane.pubsub.providers.local.doorbell import Bell, Ringer, bell_directory
-from tests.pubsub.providers.local.rig import TOPIC, gathered, outgoing, payloads, rigged
+from tests.pubsub.providers.local.rig import TOPIC, bound, gathered, outgoing, payloads, rigged
 
 
 @pytest.fixture
@@ -76,6 +76,20 @@ def test_the_bell_of_a_source_that_died_is_removed(short):
     assert [path.name for path in short.iterdir()] == ["not-a-bell"]
     ringer.ring([3])
     ringer.close()
+
+
+def test_the_last_one_removes_the_directory_and_the_next_makes_it_again(short):
+    async def main():
+        async with rigged(short) as rig:
+            source, publisher = await rig.source(), await rig.publisher()
+            (short / "pubsub.db.bells").rename(short / "elsewhere")
+            second = await rig.source(bound("second"))
+            assert len(list((short / "pubsub.db.bells").iterdir())) == 1
+            await publisher.publish(TOPIC, [outgoing(b"both")])
+            assert payloads(await gathered(source, 1)) == payloads(await gathered(second, 1)) == [b"both"]
+        assert not (short / "pubsub.db.bells").exists()
+
+    asyncio.run(main())
 
 
 def test_a_ringer_without_its_directory_does_nothing(short):

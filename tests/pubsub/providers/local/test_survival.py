@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +36,9 @@ class Mortals:
     def start(self, verb: str) -> None:
         file, log = self._directory / "pubsub.db", self._directory / f"{verb}.log"
         first = next(self._ranges) * RANGE
+        environment = os.environ | {"TMPDIR": tempfile.gettempdir()}
         arguments = [sys.executable, "-m", "tests.pubsub.providers.local.mortal", verb, file, log, str(first)]
-        self._living[subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE)] = verb
+        self._living[subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, env=environment)] = verb
 
     def kill(self, process: subprocess.Popen[bytes], *, expected: bool = True) -> str:
         """Answers what it was."""
