@@ -134,8 +134,8 @@ class Handling:
             return self._launch(held, message, (held,), (message,))
         if self._threads is not None or self._once is not None:
             return self._launch(held, value, (held,), ())
-        # PERF: the usual case by the shortest way. A message costs 2.6 µs from the source to its acknowledgement on one
-        # event loop and 4.2 µs with the second thread (uvloop, 3.11), of which the task is 1 µs.
+        # PERF: the usual case by the shortest way. With 100 in flight a message costs 2.9 µs of CPU from the source to its
+        # acknowledgement on one event loop, 3.1 to 4.2 with the second thread (uvloop, 3.11); 2.0 on 3.13, eager tasks.
         self.timeouts.running[held] = None
         held.task = self._start(self._call_one(held, value))
         return None
@@ -325,7 +325,7 @@ class Handling:
             self._refuse(run)
 
     def _abandon_expired(self, run: Run) -> None:
-        if run.stopped or run.abandoned:
+        if run.stopped or run.abandoned or run not in self.timeouts.running:
             return
         logger.error(
             "handler of %s goes on after its timeout of %g s%s: message %s is tried again, "
