@@ -18,9 +18,7 @@ from typing import Any, Protocol, TypeAlias
 import asyncpg
 import msgspec
 
-from fastlane.errors import Unavailable
 from fastlane.sql.columns import Column
-from fastlane.sql.errors import ArgumentMismatch, ConcurrentUse, indented
 from fastlane.sql.rows import Plan, plan_of
 from fastlane.sql.settings import ConnectionSettings
 
@@ -31,13 +29,7 @@ __all__ = [
     "Session",
     "Statement",
     "connect",
-    "is_argument",
-    "is_lost",
-    "is_read_only",
-    "is_schema_change",
-    "is_stale",
     "open_session",
-    "translated",
 ]
 
 logger = logging.getLogger("fastlane.sql")
@@ -51,22 +43,6 @@ STATEMENTS = 256
 LONGEST_KEPT = 16 * 1024
 """A longer text (a thousand rows in VALUES) will hardly come again."""
 PLANS = 1024
-
-# What says that the connection, or the server, is gone. Nothing of it is the query's fault.
-LOST = (
-    asyncpg.PostgresConnectionError,  # class 08
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.DatabaseDroppedError,
-    asyncpg.IdleSessionTimeoutError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TooManyConnectionsError,
-    OSError,
-    asyncio.IncompleteReadError,
-)
-# The server no longer has what was prepared: said before anything ran, so that it may be sent again.
-STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
 
 
 class Driven(Protocol):
@@ -168,6 +144,10 @@ class Session:
                 self.forget_one(next(iter(self._prepared)))
             self._prepared[query] = statement
         return statement
+
+    def prepared(self, query: str) -> Statement | None:
+        """The statement of a query, where it is at hand."""
+        return self._prepared.get(query)
 
     async def planned(self, key: tuple[Any, ...]) -> tuple[Any, Plan]:
         """Statement and plan of (type, query) or (type, query, True), where the first column alone is asked for."""
@@ -300,61 +280,3 @@ def _keep_alive(connection: Connection) -> None:
     for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000)):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def is_lost(error: BaseException, session: Session | None = None) -> bool:
-    """Whether an error says that the connection or the server is gone."""
-    if isinstance(error, LOST):  # a TimeoutError is an OSError
-        return True
-    # "connection is closed" is an InterfaceError, as are many mistakes of the caller.
-    return isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and (
-        session is not None and not session.is_open()
-    )
-
-
-def is_stale(error: BaseException) -> bool:
-    """Whether a prepared statement has to be prepared anew. Nothing ran."""
-    return isinstance(error, STALE)
-
-
-def is_read_only(error: BaseException) -> bool:
-    """Whether a command was refused because it writes: also what a server says that is no longer the primary."""
-    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)
-
-
-def is_schema_change(error: BaseException) -> bool:
-    """Whether asyncpg's knowledge of a composite type is out of date. The statement has run."""
-    return isinstance(error, asyncpg.OutdatedSchemaCacheError)
-
-
-def is_argument(error: BaseException) -> bool:
-    """Whether the arguments could not be encoded. Nothing was sent."""
-    # asyncpg has one class for what it refuses itself and for a server's 22000: the text tells.
-    if type(error) is asyncpg.DataError:
-        return str(error).startswith(("invalid input for query argument", "invalid input in executemany"))
-    return isinstance(error, asyncpg.InterfaceError) and str(error).startswith(("query argument", "the server expects"))
-
-
-def translated(error: BaseException, session: Session, query: str, name: str) -> BaseException:
-    """What a user gets to see for an error of asyncpg."""
-    if is_lost(error, session):
-        logger.warning("database %r: the connection was lost during a query: %s", name, error)
-        return Unavailable("the database is not available")
-    if isinstance(error, asyncpg.InterfaceError) and "another operation" in str(error):
-        return ConcurrentUse()
-    if is_argument(error):
-        return _argument_mismatch(error, session, query)
-    if isinstance(error, asyncpg.PostgresError):
-        error.add_note(f"in the query:\n{indented(query)}")
-    return error
-
-
-def _argument_mismatch(error: BaseException, session: Session, query: str) -> ArgumentMismatch:
-    statement = session._prepared.get(query)
-    mend = "pass as many values as the query has $1, $2, …"
-    if "argument" in str(error) and "$" in str(error):
-        mend = "pass a value of the Python type, or cast in the query (`$1::text` takes a str)"
-        if statement is not None:
-            types = ", ".join(f"${i} {kind}" for i, kind in enumerate(statement.parameters(), 1))
-            mend = f"{mend}; the query takes {types}"
-    return ArgumentMismatch(str(error).partition("\n")[0], query=query, mend=mend)

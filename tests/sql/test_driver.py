@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 from fastlane.resources.configuration import DatabaseOptions
-from fastlane.sql.driver import connect, is_argument
+from fastlane.sql.driver import connect
+from fastlane.sql.failures import is_argument
 from fastlane.sql.settings import ConnectionSettings
 from tests.servers.postgres import Postgres
 

@@ -79,7 +79,7 @@ def test_who_waits_too_long_gets_unavailable_and_the_log_says_why(url: str, capl
 
 
 def test_the_queue_is_bounded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastlane.sql.pool.MOST_WAITERS", 2)
+    monkeypatch.setattr("fastlane.sql.waiting.MOST_WAITERS", 2)
 
     async def main() -> None:
         async with opened(url, most=1) as db:
