@@ -28,6 +28,9 @@ VERBS = {
     "config": "Show the options of serve; check, exemplify and describe the configuration file.",
     "exec": "Run a command for which an application's resources are prepared.",
     "shell": "Open a Python prompt with an application and its resources.",
+    "pubsub": "Look after topics and subscriptions: backlog, dead letters, provisioning.",
+    "sql": "Look after databases: migrations, a prompt, a fresh start.",
+    "cron": "List the jobs of an application, run one now, or see what became of them.",
     "secrets": "List the secrets of an application, or look whether all are there.",
 }
 """Each is a module of this package, imported when it is asked for, whose ``command`` does the work."""

@@ -18,6 +18,7 @@ from fastlane.resources.service import Service
 from fastlane.resources.state import state_directory
 from fastlane.resources.surroundings import Role
 from fastlane.sql import Database
+from fastlane.sql.settings import ConnectionSettings
 
 __all__ = ["CronService"]
 
@@ -90,8 +91,12 @@ class CronService(Service):
     async def close(self) -> None:
         await self.drain(0.0)
 
-    def open_store(self) -> Store:
-        """The store that the configuration names; on the command line, too."""
+    def open_store(self, settings_of: Callable[[str], ConnectionSettings] | None = None) -> Store:
+        """The store that the configuration names.
+
+        Args:
+            settings_of: how to connect to a declared database; default: as it is bound on the running event loop.
+        """
         if self.store == "local":
             from fastlane.cron.local_store import LocalStore
 
@@ -99,6 +104,6 @@ class CronService(Service):
         from fastlane.cron.database_store import DatabaseStore
 
         databases = declared_resources(Database)
-        database = databases[self.configuration.cron.database or next(iter(databases))]
-
-        return DatabaseStore(database.settings.arguments)
+        name = self.configuration.cron.database or next(iter(databases))
+        settings = databases[name].settings if settings_of is None else settings_of(name)
+        return DatabaseStore(settings.arguments)

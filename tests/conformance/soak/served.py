@@ -25,7 +25,6 @@ class Served:
         self._file = directory / "soak.toml"
         self._file.write_text(configuration)
         self._log_file = directory / "serve.log"
-        self._output = open(self._log_file, "w")  # noqa: SIM115  # as long as the server
         self.environment = {
             **os.environ,
             "SOAK_LOG": str(self.log),
@@ -42,14 +41,15 @@ class Served:
 
     def __enter__(self) -> Served:
         serve = ["serve", "tests/conformance/soak/numbered.py:app", "--workers", "2", "--config", str(self._file)]
-        self._process = subprocess.Popen(
-            self._command(*serve, "--port", str(free_port()), "--log-level", "info"),
-            env=self.environment,
-            cwd=CHECKOUT,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with open(self._log_file, "w") as output:
+            self._process = subprocess.Popen(
+                self._command(*serve, "--port", str(free_port()), "--log-level", "info"),
+                env=self.environment,
+                cwd=CHECKOUT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         end = time.monotonic() + 60
         while "ready, 2 workers" not in self.output:
             assert self._process.poll() is None, self.output
@@ -66,8 +66,6 @@ class Served:
             self._process.kill()
             self._process.wait()
             raise
-        finally:
-            self._output.close()
 
     def kill_worker(self) -> int:
         """SIGKILL to one of the workers; answers its process id."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import os
 import random
 import time
 from collections import Counter
@@ -86,7 +85,7 @@ async def test_nothing_is_lost_and_nothing_out_of_order(
     async with Relay(broker.host, broker.port) as relay:
         document = {
             "providers": {"broker": broker.options(relay.address if broker.port else None)},
-            "pubsub": {"provider": "broker", "topics": {"soak": {"name": f"soak-{os.getpid()}"}}},
+            "pubsub": {"provider": "broker"},
         }
         served = Served(tmp_path, _toml(document), ordered=ordered, ack_deadline=broker.ack_deadline)
         for name in ("SOAK_LOG", "SOAK_ORDERED", "SOAK_ACK_DEADLINE"):
