@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastlane.sql.database import Database
     from fastlane.sql.service import SqlService
 
-__all__ = ["hold_server", "migrations_of", "prepare_databases"]
+__all__ = ["connected", "embedded_urls", "hold_server", "migrations_of", "prepare_databases", "recreate"]
 
 logger = logging.getLogger("fastlane.sql")
 
@@ -50,6 +50,29 @@ async def prepare_databases(
             applies = service.surroundings.mode == "dev" or service.configuration.sql.migrate == "boot"
             await _migrate(settings, migrators, service, applies=applies)
     return urls
+
+
+async def embedded_urls(service: SqlService, stack: AsyncExitStack) -> dict[str, str]:
+    """The urls of the embedded databases, which are made where they are missing, and not migrated.
+
+    Args:
+        stack: the server runs until it is closed.
+    """
+    names = service.embedded_names
+    if not names:
+        return {}
+    server = await hold_server(stack)
+    for name in names:
+        await create_database(server, name)
+    return {name: _url(server, name) for name in names}
+
+
+async def recreate(name: str) -> None:
+    """Remove an embedded database with all that is in it, and make it anew, empty."""
+    async with AsyncExitStack() as stack:
+        server = await hold_server(stack)
+        await drop_database(server, name)
+        await create_database(server, name)
 
 
 async def hold_server(stack: AsyncExitStack) -> EmbeddedServer:
@@ -89,7 +112,7 @@ async def _embedded(
 async def _migrate(
     settings: ConnectionSettings, migrators: Sequence[Migrator], service: SqlService, *, applies: bool
 ) -> None:
-    async with _connected(settings) as connection:
+    async with connected(settings) as connection:
         for migrator in migrators:
             if applies:
                 await migrator.apply(connection, lambda: service.extend("waiting for another machine's migration"))
@@ -98,7 +121,8 @@ async def _migrate(
 
 
 @asynccontextmanager
-async def _connected(settings: ConnectionSettings) -> AsyncIterator[Any]:
+async def connected(settings: ConnectionSettings) -> AsyncIterator[Any]:
+    """A connection of asyncpg, around a pooler."""
     from fastlane.sql.driver import connect
 
     connection = await connect(settings, direct=True)
