@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -53,10 +56,12 @@ def binary(name: str) -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below the range from which outgoing connections take theirs: it is still free when a killed server comes back."""
+    while True:
+        port = random.SystemRandom().randrange(12000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class _Process:
@@ -85,9 +90,13 @@ class _Process:
     def start(self) -> None:
         """Answers when it does."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        # So that it ends also when the tests themselves are killed. Linux means the thread that started it.
+        guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+        if threading.current_thread() is not threading.main_thread():
+            guard = []
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binary(self.name), *self.arguments()], cwd=self.directory, stdout=log, stderr=log
+                [*guard, binary(self.name), *self.arguments()], cwd=self.directory, stdout=log, stderr=log
             )
         deadline = time.monotonic() + _START
         while True:
