@@ -118,7 +118,7 @@ class Runtime:
             ConfigurationError: the boot must stop.
         """
         reports: dict[str, Any] = {}
-        await self.prepare_secrets(extend, reports)
+        await self._prepare_secrets(extend, reports)
         loaded, keeper = self._loaded, self._keeper
         assert loaded is not None
         for service in [service for service in self.services if service is not keeper]:
@@ -132,18 +132,20 @@ class Runtime:
             reports=reports,
         )
 
-    async def prepare_secrets(
-        self, extend: Callable[[str], None] | None = None, reports: dict[str, Any] | None = None
-    ) -> None:
+    async def prepare_references(self) -> None:
         """Only what the configuration itself is made of: on the command line the services are used without the rest.
 
         Raises:
             ConfigurationError: a secret is missing, or what it stands in is wrong.
         """
+        if self._referenced:
+            await self._prepare_secrets(None, {})
+
+    async def _prepare_secrets(self, extend: Callable[[str], None] | None, reports: dict[str, Any]) -> None:
         loaded, keeper = self._loaded, self._keeper
         assert loaded is not None, "check comes first"
         if keeper is not None:
-            await self._prepare(keeper, {} if reports is None else reports, extend)
+            await self._prepare(keeper, reports, extend)
         if keeper is not None and self._referenced:
             self._make_services(resolve(loaded, cast(SecretKeeper, keeper).value))
             _complain([mistake for service in self.services if service is not keeper for mistake in _mistakes(service)])

@@ -152,11 +152,11 @@ async def _open_store(target: Target, stack: AsyncExitStack) -> Store:
     if service.store != "database":
         store = service.open_store()
     else:
-        from fastlane.sql.preparation import embedded_urls
         from fastlane.sql.service import SqlService
 
         databases = await target.service(SqlService, "database")
-        databases.receive(await embedded_urls(databases, stack))
+        stack.push_async_callback(databases.close)
+        databases.receive(await databases.prepare())
         store = service.open_store(databases.settings_of)
     stack.push_async_callback(store.close)
     return store

@@ -70,7 +70,7 @@ class Target:
         Raises:
             ConfigurationError: the application declares nothing of the kind.
         """
-        await self._runtime.prepare_secrets()
+        await self._runtime.prepare_references()
         for service in self._runtime.services:
             if isinstance(service, kind):
                 return service
