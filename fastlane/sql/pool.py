@@ -32,12 +32,12 @@ class Pool(Reserve, Source):
             rows = await session.run(state, arguments, "", limit, False, None)
         except BaseException as error:
             return await self._again(session, error, key, arguments, limit)
-        # PERF: `release`, in place.
-        if session.usable and not self._queue:
+        # PERF: `release`, in place: a connection that has just answered is open.
+        if not session.usable:
+            self.drop(session)
+        elif not self._queue or not self._waiting.hand(session):
             session.tick = self._tick
             free.append(session)
-        else:
-            self.release(session)
         return plan, rows
 
     async def _again(

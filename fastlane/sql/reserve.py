@@ -108,7 +108,8 @@ class Reserve:
             )
             raise Unavailable("the database is not available")
         waiter = self._waiting.join()
-        self._want()
+        if len(self._sessions) != self._opening.most:
+            self._want()
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -122,8 +123,8 @@ class Reserve:
         if not session.usable or not session.is_open():
             self.drop(session)
             return
-        session.tick = self._tick
         if not self._waiting.hand(session):
+            session.tick = self._tick
             self.free.append(session)
 
     def drop(self, session: Session) -> None:

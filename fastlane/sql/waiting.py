@@ -69,8 +69,9 @@ class Waiting:
 
     def hand(self, session: Session) -> bool:
         """Give a connection to the first. False: nobody waits."""
-        while self.queue:
-            future = self.queue.popleft().future
+        queue = self.queue
+        while queue:
+            future = queue.popleft().future
             if not future.done():
                 future.set_result(session)
                 return True

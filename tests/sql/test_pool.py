@@ -260,6 +260,24 @@ def test_a_limit_of_the_role_counts(postgres: Postgres, url: str) -> None:
     asyncio.run(main())
 
 
+def test_a_server_that_does_not_tell_its_limits_is_used_all_the_same(
+    postgres: Postgres, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    postgres.sql("CREATE ROLE curious LOGIN")
+    postgres.sql("REVOKE SELECT ON pg_catalog.pg_roles FROM PUBLIC", name)
+    settings = ConnectionSettings(lambda: DatabaseOptions(url=url.replace("postgres@", "curious@")))
+
+    async def main() -> None:
+        pool = Pool("blog", settings)
+        await pool.open(warm=True)
+        assert pool.most == 10
+        await pool.close()
+
+    asyncio.run(main())
+    assert "does not tell how many connections it has: permission denied" in caplog.text
+
+
 def test_a_forked_child_is_told_and_the_parents_connection_is_not_disturbed(url: str, tmp_path: Path) -> None:
     told = tmp_path / "told"
 
