@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.binding import Outbox, TopicBinding
 from fastlane.pubsub.boot import look
-from fastlane.pubsub.consumption import Consumers, share_of
+from fastlane.pubsub.consumption import Consumers, once_of, share_of
 from fastlane.pubsub.placement import Placement, Placements, place_topics
 from fastlane.pubsub.provider import BoundSubscription, Provider
 from fastlane.pubsub.publishing import Dispatcher
@@ -57,7 +57,7 @@ class PubSubService(Service):
         return self._placements
 
     def check(self) -> Sequence[str]:
-        return [*self.placements.mistakes, *self._unknown_subscriptions()]
+        return [*self.placements.mistakes, *self._unknown_subscriptions(), *self._forgetful_subscriptions()]
 
     async def prepare(self) -> object:
         if self.surroundings.mode != "test":
@@ -167,6 +167,13 @@ class PubSubService(Service):
                 meant = f"did you mean {close[0]!r}? Else " if close else ""
                 names = ", ".join(sorted({name for name in known if "/" in name})) or "none"
                 yield f"--subscriptions: there is no subscription {wanted!r}\n    mend: {meant}use some of: {names}"
+
+    def _forgetful_subscriptions(self) -> Iterator[str]:
+        for subscription, _, _ in self._consumed():
+            try:
+                once_of(subscription)
+            except ConfigurationError as error:
+                yield str(error)
 
 
 def _broker_of(provider: Provider) -> Broker | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastlane.pubsub.consumption.consumers import Consumers, share_of
+from fastlane.pubsub.consumption.consumers import Consumers, once_of, share_of
 from fastlane.pubsub.consumption.health import Health
 
-__all__ = ["Consumers", "Health", "share_of"]
+__all__ = ["Consumers", "Health", "once_of", "share_of"]

@@ -26,7 +26,7 @@ from fastlane.pubsub.consumption.thread import LoopThread
 from fastlane.pubsub.provider import BoundSubscription, Provider
 from fastlane.pubsub.subscription import Subscription
 
-__all__ = ["Consumers", "share_of"]
+__all__ = ["Consumers", "once_of", "share_of"]
 
 
 def share_of(max_concurrency: int, index: int, workers: int) -> int:
@@ -71,7 +71,7 @@ class Consumers:
             ConfigurationError: ``once=`` names a database that can't remember what was handled, or goes with what it
                 can't go with.
         """
-        once = _once_of(subscription)
+        once = once_of(subscription)
         if share < 1:
             return
         main = self._loop = asyncio.get_running_loop()
@@ -141,7 +141,12 @@ class Consumers:
             await thread.stop()
 
 
-def _once_of(subscription: Subscription[Any]) -> Once | None:
+def once_of(subscription: Subscription[Any]) -> Once | None:
+    """Who remembers what the subscription has handled; None: nobody has to.
+
+    Raises:
+        ConfigurationError: ``once=`` names what can't remember, or goes with what it can't go with.
+    """
     database = subscription.once
     if database is None:
         return None

@@ -338,7 +338,7 @@ def test_a_message_that_is_lost_before_it_starts_is_not_started() -> None:
         broker, things, seen = Broker(), topic(), []
         started, checked = asyncio.Event(), threading.Event()
 
-        @things.subscribe("seen", ack_deadline=0.15, max_concurrency=5)
+        @things.subscribe("seen", ack_deadline=0.9, max_concurrency=5)
         async def see(message: Message[Event]) -> None:
             seen.append((message.value.n, message.attempt))
             if message.value.n == 0:
@@ -371,7 +371,7 @@ def test_a_message_of_a_batch_that_is_lost_before_it_starts_is_left_out() -> Non
     async def test() -> None:
         broker, things, seen = Broker(), topic(), []
 
-        @things.subscribe("seen", ack_deadline=0.15, max_concurrency=1, batch=Batch(2, wait=0.01))
+        @things.subscribe("seen", ack_deadline=0.9, max_concurrency=1, batch=Batch(2, wait=0.01))
         async def see(events: list[Event]) -> None:
             seen.append([event.n for event in events])
 

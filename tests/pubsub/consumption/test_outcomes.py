@@ -12,7 +12,10 @@ from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.filters import Filter
 from fastlane.pubsub.message import Message, Reject
 from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.service import PubSubService
+from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.declaration import Place
+from fastlane.resources.surroundings import Surroundings
 from tests.pubsub.consumption.broker import Broker, VirtualClock, settle
 from tests.pubsub.consumption.consuming import Event, consuming, event, run, topic
 
@@ -427,3 +430,16 @@ def test_a_share_of_zero_receives_nothing() -> None:
             assert consumers.health == {}
 
     run(test)
+
+
+def test_the_boot_refuses_a_once_that_can_not_be_kept() -> None:
+    things = topic()
+
+    @things.subscribe("seen")
+    async def see(event: Event) -> None: ...
+
+    things.subscriptions["seen"].once = object()  # type: ignore[assignment]
+    service = PubSubService(ResourceConfiguration(), Surroundings(mode="test", embedded=True))
+    (mistake,) = [mistake for mistake in service.check() if "once=" in mistake]
+    assert "subscription 'things/seen'" in mistake
+    assert "mend: " in mistake

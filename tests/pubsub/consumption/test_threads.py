@@ -27,11 +27,11 @@ def test_a_handler_that_computes_for_three_lease_times_is_not_redelivered() -> N
     async def test() -> None:
         broker, things, seen = Broker(), topic(), []
 
-        @things.subscribe("seen", ack_deadline=0.2, max_concurrency=3)
+        @things.subscribe("seen", ack_deadline=0.5, max_concurrency=3)
         async def see(message: Message[Event]) -> None:
             seen.append((message.value.n, message.attempt))
             if message.value.n == 0:
-                end = time.monotonic() + 0.7
+                end = time.monotonic() + 1.6
                 while time.monotonic() < end:
                     pass
 
