@@ -57,6 +57,7 @@ class Served:
         directory: Path,
         *options: str,
         app: str = PLAIN,
+        target: str = "service:app",
         environment: dict[str, str] | None = None,
         command: list[str] | None = None,
         **popen,
@@ -64,7 +65,7 @@ class Served:
         self.directory = directory
         self.write(app)
         self.log: list[str] = []
-        command = [*(command or [sys.executable, "-m", "fastlane"]), "serve", "service:app", "--no-access-log"]
+        command = [*(command or [sys.executable, "-m", "fastlane"]), "serve", target, "--no-access-log"]
         if not {"--uds", "--fd"} & set(options):
             command += ["--port", "0"]
         self.process = subprocess.Popen(
