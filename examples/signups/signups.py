@@ -2,15 +2,23 @@
 
 fastlane dev   signups:app --app-dir examples/signups
 fastlane serve signups:app --app-dir examples/signups --embedded
-fastlane serve signups:app --app-dir examples/signups --config examples/signups/nsq.toml
 
-The file is the same on every broker: which one stands behind the topic is decided by the configuration.
+export NSQD_ADDRESS=127.0.0.1:4150
+fastlane pubsub provision signups:app --app-dir examples/signups --config examples/signups/nsq.toml
+fastlane serve            signups:app --app-dir examples/signups --config examples/signups/nsq.toml
+
+curl -d '{"email": "ada@example.org"}' -H 'content-type: application/json' http://127.0.0.1:8000/signups
+fastlane pubsub dead-letters signups:app send-welcome-mail --app-dir examples/signups --embedded
+
+The file is the same on every broker: which one stands behind the topic is decided by the configuration. Beside nsq.toml
+there are aws.toml and gcp.toml.
 """
 
 from __future__ import annotations
 
 import logging
 from typing import Annotated
+from uuid import UUID, uuid4
 
 from msgspec import Meta, Struct
 
@@ -27,8 +35,13 @@ class Signup(Struct):
     country: Annotated[str, Meta(pattern="^[a-z]{2}$")] = "se"
 
 
+class Accepted(Struct):
+    user_id: UUID
+    message_id: str
+
+
 class UserSignup(Struct):
-    user_id: int
+    user_id: UUID
     email: str
     country: Annotated[str, Attribute()]
 
@@ -36,32 +49,19 @@ class UserSignup(Struct):
 user_signups = Topic("user-signups", UserSignup, delivery="at-least-once")
 
 
-class Users:
-    """Stands for a database."""
-
-    def __init__(self) -> None:
-        self._emails: dict[str, int] = {}
-
-    def add(self, email: str) -> int:
-        return self._emails.setdefault(email, len(self._emails) + 1)
-
-
-users = Users()
-
-
 @app.post("/signups", status=202)
-async def sign_up(signup: Signup) -> dict[str, str | int]:
-    user_id = users.add(signup.email)
+async def sign_up(signup: Signup) -> Accepted:
+    user_id = uuid4()  # a real application writes a row: see examples/blog
     # Answers only when the broker has the message: whatever happens now, the mail will be sent.
     message_id = await user_signups.publish(UserSignup(user_id, signup.email, signup.country))
-    return {"user_id": user_id, "message_id": message_id}
+    return Accepted(user_id, message_id)
 
 
 @user_signups.subscribe("send-welcome-mail", ack_deadline=30, max_concurrency=20, retry=Retry(min_backoff=1))
 async def send_welcome_mail(event: UserSignup) -> None:
     if event.email.endswith("@invalid.example"):
         raise Reject("no mail server takes this address")
-    logger.warning("mail to %s: welcome, user %d", event.email, event.user_id)
+    logger.warning("mail to %s: welcome, user %s", event.email, event.user_id)
 
 
 @user_signups.subscribe("count-swedes", filter={"country": "se"})
