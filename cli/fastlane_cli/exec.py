@@ -40,7 +40,15 @@ def resource_options(function: _Command) -> _Command:
     return function
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class _Exec(click.Command):
+    """Options may stand behind TARGET, too, where ``--`` says at which word the command begins."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = "--" in args
+        return super().parse_args(ctx, args)
+
+
+@click.command("exec", cls=_Exec, context_settings={"ignore_unknown_options": True})
 @resource_options
 @click.argument("target")
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")

@@ -69,6 +69,13 @@ def test_a_program_that_closes_what_it_does_not_know_costs_one_more_preparation(
     assert done.returncode == 7
 
 
+def test_options_of_exec_may_stand_behind_the_target_where_dashes_say_where_the_command_begins(directory: Path) -> None:
+    done = run(
+        directory, "exec", "hello:app", "--embedded", "--", sys.executable, "-c", "import sys; print(sys.argv)", "--"
+    )
+    assert "['-c', '--']" in done.stdout, done.stderr
+
+
 def test_exec_refuses_what_does_not_fit(directory: Path) -> None:
     (directory / ".env").write_text("")
     done = run(directory, "exec", "hello:app", "--", "true")
