@@ -38,6 +38,9 @@ class Database(Resource["Bound"], Queries):
         name: kebab-case, at most 30 characters.
         migrations: the directory of its migrations, relative to the file that declares it; None: another tool's.
 
+    Attributes:
+        told: how to connect, as this process was told before anything was bound.
+
     Example:
         >>> db = Database("blog", migrations="migrations")
         >>> post = await db.fetch_optional(Post, "SELECT id, title FROM posts WHERE id = $1", id)
@@ -48,6 +51,7 @@ class Database(Resource["Bound"], Queries):
     def __init__(self, name: str, *, migrations: str | None = "migrations") -> None:
         super().__init__(name, Place.of_caller())
         self.migrations = migrations
+        self.told: ConnectionSettings | None = None
 
     @property
     def _source(self) -> Source:
@@ -61,6 +65,22 @@ class Database(Resource["Bound"], Queries):
     def settings(self) -> ConnectionSettings:
         """How to connect, for connections of one's own on this or another event loop: `driver.connect`."""
         return self.binding.settings
+
+    @property
+    def known_settings(self) -> ConnectionSettings:
+        """The same, also where nothing is bound: in another thread of a process where it is, and in the boot process.
+
+        Raises:
+            NotBound: nothing has decided yet which database it is.
+        """
+        try:
+            return self.binding.settings
+        except NotBound:
+            known = [self.told, *(bound.settings for bound in list(self._bindings.values()))]
+            for settings in known:
+                if settings is not None:
+                    return settings
+            raise
 
     @property
     def dsn(self) -> str:

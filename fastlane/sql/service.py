@@ -64,6 +64,7 @@ class SqlService(Service):
                 )
         if databases:
             mistakes += _missing_library()
+        self._tell()
         return mistakes
 
     async def prepare(self) -> object:
@@ -74,6 +75,7 @@ class SqlService(Service):
 
     def receive(self, report: object) -> None:
         self._embedded = convert(report or {}, dict[str, str])
+        self._tell()
 
     async def open(self) -> None:
         from fastlane.sql.binding import Bound
@@ -103,6 +105,7 @@ class SqlService(Service):
     async def close(self) -> None:
         bound, self._bound = self._bound, {}
         for database, one in bound.items():
+            database.told = None
             database.unbind()
             await one.close(DRAIN_SECONDS)
         preparation, self._preparation = self._preparation, None
