@@ -51,15 +51,13 @@ class _Exec(click.Command):
 @click.command("exec", cls=_Exec, context_settings={"ignore_unknown_options": True})
 @resource_options
 @click.argument("target")
-@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 def command(target: str, arguments: tuple[str, ...], app_dir: str, config: str | None, embedded: bool) -> None:
     """Prepare what stands behind TARGET's resources (secrets, embedded servers), and run a command.
 
     `async with app.resources():` in a Python script that runs there, or in whatever it starts, binds the same. Nothing
     secret stands in its environment or on its command line. The exit code is the command's.
     """
-    if arguments[0] == "--":
-        arguments = arguments[1:]
     if not arguments:
         raise click.UsageError("which command? Write fastlane exec app:app -- COMMAND")
     set_up_logging("warning", "text")
