@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from fastlane.errors import ConfigurationError, FastlaneError
 from fastlane.resources.configuration import DatabaseOptions
 from fastlane.sql.embedded import EmbeddedServer, clone_for_test, create_database, drop_database
 from fastlane.sql.migrations import Migration, Migrator, read_migrations
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from fastlane.sql.service import SqlService
 
 __all__ = ["connected", "embedded_urls", "hold_server", "migrations_of", "prepare_databases", "recreate"]
+
+PATIENCE = 0.8
+"""Of the boot timeout, for a server that can't be reached: what says so must come before the boot is given up."""
 
 logger = logging.getLogger("fastlane.sql")
 
@@ -48,7 +54,7 @@ async def prepare_databases(
         else:
             settings = service.settings_of(name)
             applies = service.surroundings.mode == "dev" or service.configuration.sql.migrate == "boot"
-            await _migrate(settings, migrators, service, applies=applies)
+            await _migrate(name, settings, migrators, service, applies=applies)
     return urls
 
 
@@ -97,7 +103,7 @@ async def _embedded(
     service: SqlService, server: EmbeddedServer, name: str, migrators: Sequence[Migrator], stack: AsyncExitStack
 ) -> str:
     async def migrate(physical: str) -> None:
-        await _migrate(_settings(server, physical), migrators, service, applies=True)
+        await _migrate(name, _settings(server, physical), migrators, service, applies=True)
 
     if service.surroundings.mode != "test":
         await create_database(server, name)
@@ -110,14 +116,48 @@ async def _embedded(
 
 
 async def _migrate(
-    settings: ConnectionSettings, migrators: Sequence[Migrator], service: SqlService, *, applies: bool
+    name: str, settings: ConnectionSettings, migrators: Sequence[Migrator], service: SqlService, *, applies: bool
 ) -> None:
-    async with connected(settings) as connection:
+    async with _reached(name, settings, service) as connection:
         for migrator in migrators:
             if applies:
                 await migrator.apply(connection, lambda: service.extend("waiting for another machine's migration"))
             else:
                 await migrator.check(connection)
+
+
+@asynccontextmanager
+async def _reached(name: str, settings: ConnectionSettings, service: SqlService) -> AsyncIterator[Any]:
+    """A connection, as soon as the server can be reached.
+
+    Raises:
+        ConfigurationError: it can, and refuses.
+        FastlaneError: it can't, for most of the boot's time.
+    """
+    import asyncpg  # type: ignore[import-untyped,unused-ignore]
+
+    loop = asyncio.get_running_loop()
+    patience = PATIENCE * service.surroundings.boot_timeout
+    deadline, is_told = loop.time() + patience, False
+    while True:
+        try:
+            async with connected(settings) as connection:
+                yield connection
+                return
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            raise ConfigurationError(
+                f"database {name!r}: {error}\n    mend: see url and password in [sql.databases.{name}]"
+            ) from error
+        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+            if loop.time() >= deadline:
+                raise FastlaneError(
+                    f"database {name!r} can't be reached within {patience:g} s: {type(error).__name__}: {error}\n"
+                    f"    mend: start it, or see url in [sql.databases.{name}]"
+                ) from error
+            if not is_told:
+                logger.warning("database %r can't be reached, trying again: %s", name, error)
+            is_told = True
+            await asyncio.sleep(random.uniform(0.2, 0.5))
 
 
 @asynccontextmanager

@@ -1,7 +1,5 @@
 """The keeper: starts an embedded PostgreSQL, and stops it when nobody uses it any more.
 
-    python -P -m fastlane.sql.embedded.keeper ORDER      (JSON; written by `fastlane.sql.embedded.server`)
-
 It belongs to no one: a session of its own, no terminal, no inherited descriptor. It ends by itself.
 """
 
@@ -173,7 +171,10 @@ def keep(order: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """The process that `fastlane.sql.embedded.server` starts, and which ends at once: nobody has to reap the keeper."""
+    """The process that `fastlane.sql.embedded.server` starts, with its order as JSON.
+
+    It forks the keeper and ends at once: nobody has to reap it then.
+    """
     if os.fork():
         os._exit(0)
     sys.exit(keep(json.loads(sys.argv[1])))
@@ -202,7 +203,3 @@ def _die_with_keeper() -> None:
     """Linux stops the server (fast shutdown) when its keeper was killed; elsewhere the next keeper does."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-
-
-if __name__ == "__main__":
-    main()

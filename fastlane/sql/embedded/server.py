@@ -24,6 +24,7 @@ LINGER_SECONDS = 5.0
 START_SECONDS = 90.0
 """Of ``initdb`` and the start, on a slow machine."""
 _LOOK_SECONDS = 0.02
+_KEEPER = "from fastlane.sql.embedded.keeper import main; main()"
 # PERF: small, since it runs beside the editor: 57 MB for all nine processes of an idle server.
 _SETTINGS = {
     "listen_addresses": "",
@@ -147,7 +148,7 @@ class EmbeddedServer:
         )
         with open(site.log, "ab") as log:
             subprocess.run(
-                [sys.executable, "-P", "-m", "fastlane.sql.embedded.keeper", order_text],
+                [sys.executable, "-P", "-c", _KEEPER, order_text],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -103,6 +103,8 @@ def _text(path: Path) -> str:
 
 
 def _mistakes(path: Path, text: str, in_transaction: bool) -> list[str]:
+    if not split_statements(text):
+        return [f"{path}: there is no statement in it\n    mend: write one, or remove the file"]
     if not in_transaction:
         count = len(split_statements(text))
         if count == 1:
@@ -145,8 +147,9 @@ def new_migration(directory: Path, name: str) -> Path:
     if not slug:
         raise ConfigurationError(f"{name!r} is no name for a migration: expected words, such as create_posts")
     directory.mkdir(parents=True, exist_ok=True)
-    known = read_migrations(directory)
-    number = known[-1].version + 1 if known else 1
+    # By their names alone: one that was just made has no statement yet.
+    known = [int(match["version"]) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
+    number = max(known, default=0) + 1
     path = directory / f"{number:04d}_{slug}.up.sql"
     path.write_text(f"-- {name}\n")
     return path

@@ -28,6 +28,7 @@ def test_every_mistake_is_told_at_once(put: Put, tmp_path: Path) -> None:
     put("2_c.down.sql", "SELECT 1")
     put("3_d.up.sql", "BEGIN; SELECT 1; COMMIT")
     put("4_e.up.sql", "-- fastlane: no-transaction\nSELECT 1; SELECT 2")
+    put("5_f.up.sql", "-- to be written")
     with pytest.raises(ConfigurationError) as caught:
         read_migrations(tmp_path / "migrations")
     text = str(caught.value)
@@ -35,6 +36,7 @@ def test_every_mistake_is_told_at_once(put: Put, tmp_path: Path) -> None:
     assert "1_a.up.sql: 01_b.up.sql has the number 1, too" in text
     assert "2_c.down.sql: there is no 2_c.up.sql that it would undo" in text
     assert "3_d.up.sql: BEGIN: each migration runs in a transaction already" in text
+    assert "5_f.up.sql: there is no statement in it" in text
     assert "4_e.up.sql: a migration outside a transaction holds one statement, and this one 2" in text
 
 
@@ -63,6 +65,7 @@ def test_a_new_migration_gets_the_next_number(put: Put, tmp_path: Path) -> None:
     path = new_migration(tmp_path / "migrations", "Add-Likes!")
     assert path.name == "0008_add_likes.up.sql"
     assert path.read_text() == "-- Add-Likes!\n"
+    assert new_migration(tmp_path / "migrations", "more").name == "0009_more.up.sql"
     with pytest.raises(ConfigurationError, match="is no name for a migration"):
         new_migration(tmp_path / "migrations", "…")
 
