@@ -128,6 +128,12 @@ class SqlService(Service):
         """How to connect to a declared database; after `receive`, also before `open`."""
         return ConnectionSettings(lambda: self._options(name), application_name=f"fastlane {name}")
 
+    def _tell(self) -> None:
+        """Say to each database which one it is, as far as that is known: `Database.known_settings`."""
+        for name, database in declared_resources(Database).items():
+            if name in self.configuration.sql.databases or name in self._embedded:
+                database.told = self.settings_of(name)
+
     def _options(self, name: str) -> DatabaseOptions:
         configured = self.configuration.sql.databases.get(name)
         return configured if configured is not None else DatabaseOptions(url=self._embedded[name])
