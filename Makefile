@@ -1,5 +1,6 @@
 # make serve    the example blog on http://127.0.0.1:8000 until Ctrl-C   (PORT=9000 for another port)
 # make test     the whole test suite                                    (PYTHON=python3.13 for another interpreter)
+# make conformance   the suite of all brokers, and the soaks, against real ones   (BROKERS=local,nsq for some)
 # make lint     ruff, mypy, pyright, import-linter
 # make bench    fastlane beside other servers, measured in one run      (ARGS=--quick for a short one)
 # make docs     the documentation into .build/docs
@@ -10,15 +11,21 @@
 PORT ?= 8000
 PYTHON ?=
 ARGS ?=
-.PHONY: serve test lint bench docs clean
+BROKERS ?= all
+.PHONY: serve test conformance lint bench docs clean
 export PYTHON
 
 serve:
-	@environment=$$(.ci/environment serve) && \
-	exec "$$environment/bin/fastlane" serve blog:app --app-dir examples/blog --workers auto --host 127.0.0.1 --port $(PORT)
+	@environment=$$(.ci/environment serve) && cd examples/blog && \
+	exec "../../$$environment/bin/fastlane" serve blog:app --embedded --workers auto --host 127.0.0.1 --port $(PORT)
 
 test:
 	@environment=$$(.ci/environment test) && exec "$$environment/bin/python" -m pytest $(ARGS)
+
+# Starts the brokers itself: nsqd (built by Go), moto (from PyPI), Google's emulator (its Debian package and Java), PostgreSQL.
+conformance:
+	@environment=$$(.ci/environment test) && \
+	FASTLANE_BROKERS=$(BROKERS) exec "$$environment/bin/python" -m pytest tests/conformance tests/examples $(ARGS)
 
 # As `make test`, and fails below the coverage that pyproject.toml asks for. Processes that were killed while they wrote
 # leave files that can't be combined, and `report` would begin anew with them.
