@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fastlane_cli.resources import target_options
+
 if TYPE_CHECKING:
     from fastlane.secrets import SecretsService
 
 __all__ = ["command"]
-
-_TARGET = [
-    click.argument("target"),
-    click.option("--config", metavar="FILE", help="Configuration file; default: fastlane.toml, if there is one."),
-    click.option("--dev", is_flag=True, help="As 'fastlane dev': with fastlane.dev.toml and .env, if there are any."),
-    click.option("--app-dir", default="", metavar="DIR", help="Directory that comes first when the app is imported."),
-]
 
 
 @click.group("secrets")
@@ -28,18 +23,12 @@ def command() -> None:
     """The secrets that an application declares, or its configuration refers to. No value is ever shown."""
 
 
-def _with_target(function: click.decorators.FC) -> click.decorators.FC:
-    for decorate in reversed(_TARGET):
-        function = decorate(function)
-    return function
-
-
 @command.command("list")
-@_with_target
+@target_options
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
-def list_secrets(target: str, config: str | None, dev: bool, app_dir: str, as_json: bool) -> None:
+def list_secrets(target: str, config: str | None, embedded: bool, dev: bool, app_dir: str, as_json: bool) -> None:
     """List the secrets of TARGET: the name, where its value comes from, where it is declared. Reads no value."""
-    app, service = _service(target, config, dev, app_dir)
+    app, service = _service(target, config, embedded, dev, app_dir)
     places = _places()
     rows = [(name, service.source.place(name), places.get(name, "the configuration")) for name in service.names]
     del app
@@ -54,13 +43,13 @@ def list_secrets(target: str, config: str | None, dev: bool, app_dir: str, as_js
 
 
 @command.command("check")
-@_with_target
-def check_secrets(target: str, config: str | None, dev: bool, app_dir: str) -> None:
+@target_options
+def check_secrets(target: str, config: str | None, embedded: bool, dev: bool, app_dir: str) -> None:
     """Look up every secret of TARGET where the configuration says. Exit code 1 if one is missing."""
     from fastlane.redaction import redacted
     from fastlane.secrets.sources import Unreachable
 
-    app, service = _service(target, config, dev, app_dir)
+    app, service = _service(target, config, embedded, dev, app_dir)
     mistakes = list(service.check())
     missing: dict[str, str] = {}
     if not mistakes:
@@ -81,7 +70,7 @@ def check_secrets(target: str, config: str | None, dev: bool, app_dir: str) -> N
     click.echo(f"{target}: {len(names)} {'secret' if len(names) == 1 else 'secrets'}, all there")
 
 
-def _service(target: str, config: str | None, dev: bool, app_dir: str) -> tuple[object, SecretsService]:
+def _service(target: str, config: str | None, embedded: bool, dev: bool, app_dir: str) -> tuple[object, SecretsService]:
     """The application, which has to be held, since the registry of declarations is weak; and its secrets.
 
     Raises:
@@ -93,7 +82,7 @@ def _service(target: str, config: str | None, dev: bool, app_dir: str) -> tuple[
     from fastlane.resources.surroundings import Surroundings
     from fastlane.secrets import SecretsService
 
-    surroundings = Surroundings(mode="dev" if dev else "serve", config=config, embedded=dev)
+    surroundings = Surroundings(mode="dev" if dev else "serve", config=config, embedded=embedded or dev)
     loaded = load(surroundings)
     app = load_app(target, app_dir)
     return app, SecretsService.of(loaded, surroundings)

@@ -43,6 +43,7 @@ def test_dev_looks_where_the_development_server_does(write: Write) -> None:
     directory = write("service.py", APP).parent
     write(".env", "API_KEY=4pi-key\nMAIL_KEY=m4il-key\n")
     assert run(directory, "secrets", "check", "service:app", "--dev").code == 0
+    assert run(directory, "secrets", "check", "service:app", "--embedded").code == 0
     assert run(directory, "secrets", "check", "service:app").code == 1
 
 
