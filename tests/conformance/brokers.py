@@ -11,13 +11,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.kinds import KINDS
+from fastlane.resources.configuration import DatabaseOptions, PoolOptions
+from fastlane.sql import Database
+from fastlane.sql.binding import Bound
+from fastlane.sql.migrations import Migrator
+from fastlane.sql.pool import Pool
+from fastlane.sql.settings import ConnectionSettings
 from tests.servers.gcp_emulator import GcpEmulator
 from tests.servers.moto import MotoServer
 from tests.servers.nsq import Nsqd
+from tests.servers.postgres import Postgres as Server
 
 __all__ = ["BROKERS", "CHOSEN", "Broker"]
 
@@ -49,6 +57,15 @@ class Broker(abc.ABC):
     @abc.abstractmethod
     def options(self, address: str | None = None) -> dict[str, Any]:
         """``[providers.NAME]``, through ``address`` (a relay) where one is given."""
+
+    def document(self, address: str | None = None) -> dict[str, Any]:
+        """What else the configuration has to say for it."""
+        return {}
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[None]:
+        """Inside, what its provider asks for is bound on the running event loop."""
+        yield
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
@@ -163,12 +180,81 @@ class Gcp(Broker):
         self._server.close()
 
 
+class Postgres(Broker):
+    """A database for each address: through a relay it is another one of the app, and the same on the server."""
+
+    kind = "postgres"
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self._server = Server(tcp=True, settings={"fsync": "on"})
+        except RuntimeError as missing:
+            pytest.skip(str(missing))
+        self.port = self._server.port
+        self._databases: dict[str, Database] = {}
+        asyncio.run(self._migrate())
+
+    async def _migrate(self) -> None:
+        connection = await asyncpg.connect(self._server.tcp_url())
+        await Migrator.of_framework().apply(connection)
+        await connection.close()
+
+    def _name(self, address: str | None) -> str:
+        return "broker" if address is None else f"broker-{address.rpartition(':')[2]}"
+
+    def options(self, address: str | None = None) -> dict[str, Any]:
+        name = self._name(address)
+        if name not in self._databases:
+            self._databases[name] = Database(name, migrations=None)
+            self._databases[name].told = self._settings(address)
+        return {"kind": "postgres", "database": name}
+
+    def document(self, address: str | None = None) -> dict[str, Any]:
+        return {"sql": {"databases": {self._name(address): {"url": self._url(address)}}}}
+
+    def _url(self, address: str | None) -> str:
+        host, _, port = (address or f"127.0.0.1:{self.port}").rpartition(":")
+        return f"postgresql://postgres@{host}:{port}/postgres"
+
+    def _settings(self, address: str | None) -> ConnectionSettings:
+        options = DatabaseOptions(url=self._url(address))
+        return ConnectionSettings(lambda: options)
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[None]:
+        bound = []
+        for database in self._databases.values():
+            assert database.told is not None
+            bound.append(Bound(database.told, Pool(database.name, database.told, PoolOptions(max=4))))
+            database.bind(bound[-1])
+            await bound[-1].pool.open(warm=False)
+        try:
+            yield
+        finally:
+            for database, one in zip(self._databases.values(), bound, strict=False):
+                database.unbind()
+                await one.close(2)
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        self._server.kill()
+        try:
+            yield
+        finally:
+            # Not in a thread: the server ends with the one that started it.
+            self._server.start()
+
+    def close(self) -> None:
+        self._server.close()
+
+
 BROKERS: dict[str, Callable[[Path], Broker]] = {
     "memory": lambda directory: Memory(),
     "local": Local,
     "nsq": Nsq,
     "aws": Aws,
     "gcp": Gcp,
+    "postgres": Postgres,
 }
 
 _wanted = os.environ.get("FASTLANE_BROKERS", "memory,local")

@@ -95,7 +95,11 @@ class Stage:
     def configuration(self, address: str | None = None, **pubsub: Any) -> ResourceConfiguration:
         if self.broker.kind == "memory":
             return ResourceConfiguration()
-        document = {"providers": {"broker": self.broker.options(address)}, "pubsub": {"provider": "broker", **pubsub}}
+        document = {
+            "providers": {"broker": self.broker.options(address)},
+            "pubsub": {"provider": "broker", **pubsub},
+            **self.broker.document(address),
+        }
         return msgspec.convert(document, ResourceConfiguration)
 
     def service(
@@ -130,6 +134,11 @@ class Stage:
             pubsub: keys of ``[pubsub]``.
         """
         service = self.service(*topics, index=index, workers=workers, address=address, **pubsub)
+        async with self.broker.ready(), self._running(service, consume, provision) as app:
+            yield app
+
+    @asynccontextmanager
+    async def _running(self, service: _Service, consume: bool, provision: bool) -> AsyncIterator[App]:
         mistakes = service.check()
         assert not mistakes, "\n".join(mistakes)
         app = App(service, self.broker)
