@@ -270,3 +270,12 @@ class Provider(abc.ABC):
 
     @abc.abstractmethod
     async def open_administrator(self) -> Administrator: ...
+
+    async def database_identity(self) -> str | None:
+        """Of a broker that lives in a PostgreSQL database: what ``fastlane.identity()`` answers there. A transaction of
+        that database publishes by itself, without an outbox. Called on an event loop that has a publisher.
+
+        Raises:
+            BrokerUnavailable: it was never reached, and can't be now.
+        """
+        return None

@@ -12,6 +12,7 @@ from fastlane.errors import ConfigurationError
 from fastlane.pubsub.binding import Outbox, TopicBinding
 from fastlane.pubsub.boot import look
 from fastlane.pubsub.consumption import Consumers, once_of, share_of
+from fastlane.pubsub.outbox import Outbox as OwnOutbox
 from fastlane.pubsub.placement import Placement, Placements, place_topics
 from fastlane.pubsub.provider import BoundSubscription, Provider
 from fastlane.pubsub.publishing import Dispatcher
@@ -21,6 +22,7 @@ from fastlane.resources.declaration import declared_resources
 from fastlane.resources.quantities import octets
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Role
+from fastlane.sql import Database
 
 if TYPE_CHECKING:
     from fastlane.pubsub.providers.memory import Broker
@@ -34,7 +36,7 @@ class PubSubService(Service):
     """Topics are bound to the providers that the configuration names; subscriptions are consumed.
 
     Attributes:
-        outbox: what publishes in a transaction; whoever brings one sets it on the class.
+        outbox: what publishes in a transaction, instead of the own one, which an app has that declares a database.
     """
 
     name: ClassVar[str] = "pubsub"
@@ -43,6 +45,7 @@ class PubSubService(Service):
 
     _placements: Placements | None = None
     _consumers: Consumers | None = None
+    _outbox: OwnOutbox | None = None
 
     @property
     def placements(self) -> Placements:
@@ -73,13 +76,20 @@ class PubSubService(Service):
         self._dispatchers: dict[Provider, Dispatcher] = {}
         self._bound: list[Topic[Any]] = []
         options = self.configuration.pubsub
+        bindings: dict[str, TopicBinding] = {}
+        databases = declared_resources(Database)
+        if databases:
+            self._outbox = OwnOutbox(databases, bindings, self.surroundings.mode)
         for provider in placements.providers:
             publisher = await provider.open_publisher()
             self._dispatchers[provider] = Dispatcher(provider.name, publisher, provider.capabilities, options)
             await self._open_memory(provider)
         for placement in placements.topics.values():
-            placement.topic.bind(self._binding(placement, octets(options.max_message_size)))
+            binding = bindings[placement.topic.name] = self._binding(placement, octets(options.max_message_size))
+            placement.topic.bind(binding)
             self._bound.append(placement.topic)
+        if self._outbox is not None:
+            self._outbox.open()
 
     async def start(self) -> None:
         self._consumers = consumers = Consumers()
@@ -98,13 +108,22 @@ class PubSubService(Service):
             if consumers is not None:
                 await consumers.close()
         finally:
-            await self._close_publishers()
+            outbox, self._outbox = self._outbox, None
+            try:
+                if outbox is not None:
+                    await outbox.close()
+            finally:
+                await self._close_publishers()
 
     async def settle(self) -> None:
         if self.surroundings.mode == "test":
             from fastlane.pubsub.providers.memory import settle
 
-            await settle()
+            while True:
+                carried = 0 if self._outbox is None else await self._outbox.carry()
+                await settle()
+                if not carried:
+                    break
 
     def _binding(self, placement: Placement, max_message_size: int) -> TopicBinding:
         provider = placement.provider
@@ -115,7 +134,7 @@ class PubSubService(Service):
             max_message_size=max_message_size,
             subscriptions={name: bound for name, (_, bound) in placement.subscriptions.items()},
             spy=_broker_of(provider),
-            outbox=type(self).outbox,
+            outbox=type(self).outbox or self._outbox,
         )
 
     async def _open_memory(self, provider: Provider) -> None:
@@ -131,6 +150,7 @@ class PubSubService(Service):
         broker.busy += [
             lambda: dispatcher.outgoing > 0,
             self._handlers_run,
+            lambda: self._outbox is not None and self._outbox.busy,
         ]
         enlist(broker)
 

@@ -7,6 +7,7 @@ DROP FUNCTION fastlane.pubsub_ack;
 DROP FUNCTION fastlane.pubsub_drop;
 DROP FUNCTION fastlane.pubsub_unblock;
 DROP FUNCTION fastlane.pubsub_claim;
+DROP FUNCTION fastlane.publish;
 DROP FUNCTION fastlane.pubsub_publish;
 DROP FUNCTION fastlane.take_chore;
 DROP TABLE fastlane.chore;

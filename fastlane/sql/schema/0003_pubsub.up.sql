@@ -134,6 +134,21 @@ BEGIN
 END
 $$;
 
+-- Publish in whatever transaction runs: at once where the broker is this very database, else by way of the outbox.
+CREATE FUNCTION fastlane.publish(
+    broker text, of_topic text, physical text, ids text[], keys text[], published timestamptz[], delays float8[],
+    dedupe_ids text[], attributes text[], bodies bytea[], exact boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF broker = fastlane.identity() THEN
+        PERFORM fastlane.pubsub_publish(
+            physical, ids, keys, published, delays, dedupe_ids, attributes, bodies, exact);
+    ELSE
+        PERFORM fastlane.outbox_insert(of_topic, ids, keys, published, delays, dedupe_ids, attributes, bodies);
+    END IF;
+END
+$$;
+
 -- At most so many messages, leased for so many seconds. Without any one row, with the seconds until there may be some.
 -- The plans are fixed: the tables are empty and full in turns, and statistics are always of another time.
 CREATE FUNCTION fastlane.pubsub_claim(of_subscription integer, most integer, lease float8, new_token bigint)

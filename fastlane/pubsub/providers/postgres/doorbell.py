@@ -61,8 +61,8 @@ class Doorbell:
         settings = self._settings()
         if not can_listen(settings):
             logger.warning(
-                "database %r is behind a pooler in transaction mode and has no direct_url: messages are looked for every "
-                "quarter of a second, instead of being told of",
+                "database %r is behind a pooler in transaction mode and has no direct_url: messages are looked for "
+                "every quarter of a second, instead of being told of",
                 self._name,
             )
             return

@@ -29,5 +29,5 @@ def translated(error: BaseException, name: str) -> Exception:
         return ConfigurationError(f"{text}\n    mend: run `fastlane sql migrate APP`, which makes the broker's tables")
     if isinstance(error, asyncpg.InsufficientPrivilegeError | asyncpg.InvalidAuthorizationSpecificationError):
         return BrokerForbidden(text)
-    # A lost connection, a full disk, a cancelled statement, a mistake of ours: whatever it is, the message is not there.
+    # A lost connection, a full disk, a cancelled statement, a mistake of ours: nobody knows, or nothing has happened.
     return BrokerUnavailable(text)

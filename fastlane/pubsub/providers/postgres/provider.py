@@ -100,12 +100,7 @@ class PostgresProvider(Provider):
         settings = self._settings
         return PostgresAdministrator(Links(self.database.name, lambda: settings, 1))
 
-    async def identity(self) -> str:
-        """Which database this is, as `fastlane.identity()` in it answers. On the event loop of a publisher.
-
-        Raises:
-            BrokerUnavailable: it was never reached, and can't be.
-        """
+    async def database_identity(self) -> str:
         if self._identity is None:
             station = self._stations[asyncio.get_running_loop()]
             self._identity = await station.links.value("SELECT fastlane.identity()")

@@ -23,7 +23,9 @@ logger = logging.getLogger("fastlane.pubsub")
 
 REGISTER: Final = """
 WITH known AS (SELECT id FROM fastlane.pubsub_subscription WHERE name = $1),
-topic AS (INSERT INTO fastlane.pubsub_topic (name) SELECT $2 WHERE NOT EXISTS (SELECT FROM known) ON CONFLICT DO NOTHING),
+topic AS (
+    INSERT INTO fastlane.pubsub_topic (name) SELECT $2 WHERE NOT EXISTS (SELECT FROM known) ON CONFLICT DO NOTHING
+),
 made AS (
     INSERT INTO fastlane.pubsub_subscription (name, topic) SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM known)
     ON CONFLICT DO NOTHING RETURNING id
