@@ -1,14 +1,16 @@
 """Signups: a request publishes an event, and two subscriptions do what follows from it, each in its own time.
 
-fastlane dev   signups:app --app-dir examples/signups
-fastlane serve signups:app --app-dir examples/signups --embedded
+In this directory:
+
+fastlane dev   signups:app
+fastlane serve signups:app --embedded
 
 export NSQD_ADDRESS=127.0.0.1:4150
-fastlane pubsub provision signups:app --app-dir examples/signups --config examples/signups/nsq.toml
-fastlane serve            signups:app --app-dir examples/signups --config examples/signups/nsq.toml
+fastlane pubsub provision signups:app --config nsq.toml
+fastlane serve            signups:app --config nsq.toml
 
-curl -d '{"email": "ada@example.org"}' -H 'content-type: application/json' http://127.0.0.1:8000/signups
-fastlane pubsub dead-letters signups:app send-welcome-mail --app-dir examples/signups --embedded
+curl --json '{"email": "ada@example.org"}' http://127.0.0.1:8000/signups
+fastlane pubsub dead-letters signups:app send-welcome-mail --embedded
 
 The file is the same on every broker: which one stands behind the topic is decided by the configuration. Beside nsq.toml
 there are aws.toml and gcp.toml.

@@ -73,19 +73,25 @@ def machine(tmp_path: Path) -> Machine:
 def test_it_is_built_once_and_again_when_the_project_file_changes(machine: Machine) -> None:
     machine.python("python3", "3.12")
     assert machine.build().stdout == ".venv\n"
-    assert machine.calls == ["venv", "-m pip install --quiet --editable ."]
+    assert machine.calls == ["venv", "-m pip install --quiet --editable .[embedded]"]
     assert machine.build().stdout == ".venv\n"
     assert len(machine.calls) == 2
     (machine.checkout / "pyproject.toml").write_text("[project]\nname = 'other'\n")
     machine.build()
-    assert machine.calls[2:] == ["-m pip install --quiet --editable ."]
+    assert machine.calls[2:] == ["-m pip install --quiet --editable .[embedded]"]
 
 
 def test_each_purpose_adds_its_own_packages(machine: Machine) -> None:
     machine.python("python3", "3.12")
     for purpose in ("serve", "test", "lint", "docs"):
         assert machine.build(purpose).returncode == 0
-    assert [call.rpartition(" ")[2] for call in machine.calls] == ["venv", ".", ".[test]", ".[dev]", ".[docs]"]
+    assert [call.rpartition(" ")[2] for call in machine.calls] == [
+        "venv",
+        ".[embedded]",
+        ".[test]",
+        ".[dev]",
+        ".[docs]",
+    ]
 
 
 def test_a_checkout_that_was_moved_is_built_anew(machine: Machine, tmp_path: Path) -> None:

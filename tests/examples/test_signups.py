@@ -5,9 +5,6 @@ The embedded default always; the brokers that ``FASTLANE_BROKERS`` names as test
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +14,7 @@ import pytest
 
 from fastlane.testing import TestClient
 from tests.conformance.brokers import CHOSEN
-from tests.examples.conftest import EXAMPLES, ImportExample, ServeExample
+from tests.examples.conftest import EXAMPLES, ImportExample, ServeExample, fastlane
 from tests.processes.served import wait_until
 from tests.servers.gcp_emulator import GcpEmulator
 from tests.servers.moto import MotoServer
@@ -58,21 +55,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[lis
         yield ["--embedded"], {}
         return
     for environment in BROKERS[request.param](tmp_path):
-        yield ["--config", str(SIGNUPS / f"{request.param}.toml")], environment
-
-
-def pubsub(command: str, *arguments: str, options: list[str], environment: Environment) -> str:
-    """``fastlane pubsub COMMAND signups:app …``; what it prints."""
-    line = [sys.executable, "-m", "fastlane", "pubsub", command, "signups:app", *arguments]
-    outcome = subprocess.run(
-        [*line, "--app-dir", str(SIGNUPS), *options],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
-    return outcome.stdout
+        yield ["--config", f"{request.param}.toml"], environment
 
 
 @pytest.mark.process
@@ -80,9 +63,13 @@ def test_a_signup_is_mailed_and_a_refused_address_is_among_the_dead_letters(
     broker: tuple[list[str], Environment], serve_example: ServeExample
 ) -> None:
     options, environment = broker
+
+    def pubsub(command: str, *words: str) -> str:
+        return fastlane(SIGNUPS, "pubsub", command, "signups:app", *words, *options, **environment)
+
     if options != ["--embedded"]:
-        assert "user-signups" in pubsub("provision", options=options, environment=environment)
-        assert pubsub("provision", options=options, environment=environment) == "everything is there\n"
+        assert "user-signups" in pubsub("provision")
+        assert pubsub("provision") == "everything is there\n"
     served = serve_example("signups", *options, **environment)
 
     with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", trust_env=False) as client:
@@ -99,8 +86,7 @@ def test_a_signup_is_mailed_and_a_refused_address_is_among_the_dead_letters(
     assert refused["message_id"] not in "".join(line for line in served.log if "Sweden" in line)
 
     def dead() -> str:
-        arguments = {"options": options, "environment": environment}
-        listed = pubsub("dead-letters", "send-welcome-mail", **arguments)  # type: ignore[arg-type]
+        listed = pubsub("dead-letters", "send-welcome-mail")
         return listed if refused["message_id"] in listed else ""
 
     listed = wait_until(dead, 60, "the rejected signup among the dead letters")
