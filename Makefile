@@ -3,6 +3,7 @@
 # make conformance   the suite of all brokers, and the soaks, against real ones   (BROKERS=local,nsq for some)
 # make lint     ruff, mypy, pyright, import-linter
 # make bench    fastlane beside other servers, measured in one run      (ARGS=--quick for a short one)
+# make bench-sql, make bench-pubsub            the same with a database, and of each broker beside its bare client
 # make docs     the documentation into .build/docs
 # make clean    removes what the others built
 #
@@ -47,6 +48,9 @@ lint:
 
 bench:
 	@environment=$$(.ci/environment serve) && exec "$$environment/bin/python" -m bench.run $(ARGS)
+
+bench-sql bench-pubsub:
+	@environment=$$(.ci/environment test) && exec "$$environment/bin/python" -m bench.$(@:bench-%=%) $(ARGS)
 
 docs:
 	@environment=$$(.ci/environment docs) && "$$environment/bin/python" docs/tables.py && \

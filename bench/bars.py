@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,12 +33,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar on a figure that is no ratio of two peers: ``value`` is at most ``limit``."""
+    """A bar on a figure that is no ratio of two peers: it is at most ``limit``, or for ``least`` at least that."""
 
     key: str
     text: str
     limit: float
+    least: bool = False
     kind: Literal["bar", "aim"] = "bar"
+
+    def holds(self, value: float) -> bool:
+        return value >= self.limit if self.least else value <= self.limit
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,14 @@ BARS: tuple[Bar, ...] = (
 )
 
 
-def judge(cpu: Mapping[str, Mapping[str, float]]) -> list[Judged]:
+def judge(cpu: Mapping[str, Mapping[str, float]], rules: Sequence[Rule] = RULES) -> list[Judged]:
     """
     Args:
         cpu: median microseconds per request by peer and scenario.
+        rules: of which benchmark.
     """
     judged = []
-    for rule in RULES:
+    for rule in rules:
         over = cpu.get(rule.over, {}).get(rule.scenario)
         under = cpu.get(rule.under, {}).get(rule.scenario)
         if over is None or under is None:
@@ -100,13 +105,13 @@ def judge(cpu: Mapping[str, Mapping[str, float]]) -> list[Judged]:
     return judged
 
 
-def judge_figures(figures: Mapping[str, float]) -> list[Judged]:
+def judge_figures(figures: Mapping[str, float], bars: Sequence[Bar] = BARS) -> list[Judged]:
     """
     Args:
-        figures: found values by the keys of ``BARS``.
+        figures: found values by the keys of ``bars``.
     """
     judged = []
-    for bar in BARS:
+    for bar in bars:
         value = figures.get(bar.key)
-        judged.append(Judged(bar.text, bar.kind, value, None if value is None else value <= bar.limit))
+        judged.append(Judged(bar.text, bar.kind, value, None if value is None else bar.holds(value)))
     return judged

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.peers import BUILD, NODE_DIRECTORY, ROOT
 
-__all__ = ["ensure_node", "ensure_venv", "find_python", "install"]
+__all__ = ["REQUIREMENTS", "ensure_node", "ensure_venv", "find_python", "install"]
 
 REQUIREMENTS = ROOT / "bench" / "requirements"
 NODE_SOURCES = ROOT / "bench" / "node"

@@ -99,15 +99,20 @@ def sample_of(load: Load, cpu: float, elapsed: float) -> Sample:
     )
 
 
+def port_of(server: Server, scenario: Scenario) -> int:
+    # Only the floor, which knows no paths, has a port for each scenario of its own benchmark.
+    return server.port(SCENARIOS.index(scenario) if scenario in SCENARIOS else 0)
+
+
 def measure_once(server: Server, scenario: Scenario, plan: Plan) -> Sample:
-    port = server.port(SCENARIOS.index(scenario))
+    port = port_of(server, scenario)
 
     def load(seconds: float) -> Load:
         return run_load(
             plan.tool,
             scenario,
             port,
-            connections=plan.connections,
+            connections=scenario.connections or plan.connections,
             seconds=seconds,
             cores=set(plan.load_cores),
             directory=BUILD / "bench",
@@ -139,7 +144,7 @@ def check(server: Server, scenarios: Sequence[Scenario], results: Results) -> No
     peer = server.peer
     results.versions.setdefault(peer.name, peer.versions())
     for scenario in scenarios:
-        problems = verify(scenario, server.port(SCENARIOS.index(scenario)), validates=peer.validates)
+        problems = verify(scenario, port_of(server, scenario), validates=peer.validates)
         if problems:
             results.fail(peer.name, scenario.name, "; ".join(problems))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.scenarios import SCENARIOS
 
-__all__ = ["BUILD", "PEERS", "ROOT", "Peer", "peer_named"]
+__all__ = ["BUILD", "INSTALL", "PEERS", "ROOT", "Peer", "node_command", "peer_named", "uvicorn_command"]
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"

@@ -23,6 +23,7 @@ from bench.chart import draw
 from bench.install import install
 from bench.load import GENERATORS
 from bench.measure import Plan, Results, measure
+from bench.page import put_section
 from bench.peers import PEERS, ROOT, Peer, peer_named
 from bench.report import machine, markdown, medians
 from bench.scenarios import SCENARIOS, Scenario, scenario_named
@@ -123,7 +124,7 @@ def write(results: Results, plan: Plan, figures: dict[str, float], output: Path)
     if any(values for _, values in panels):
         caption = f"{machine()['cpu']}, {machine()['kernel']}, Python {machine()['python']}, {date}"
         (directory / "chart.svg").write_text(draw(panels, caption))
-    (output / "RESULTS.md").write_text(markdown(results, plan, figures, load_version, date))
+    put_section(output / "RESULTS.md", "http", markdown(results, plan, figures, load_version, date))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

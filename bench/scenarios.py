@@ -26,9 +26,12 @@ class Scenario:
     Attributes:
         name: short, for options and for file names.
         title: for the table.
-        answer: the JSON value that a peer has to send, with status 200.
+        answer: the JSON value that a peer has to send.
+        status: of that answer.
+        changing: fields of the answer whose value is another one each time.
         refused: requests that a peer has to refuse with a status from 400 to 499.
         varies: every request carries a header of its own value (``X-Request-Id``).
+        connections: how many load it; None: as many as the run says.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Scenario:
     body: bytes | None = None
     refused: tuple[Attempt, ...] = ()
     varies: bool = False
+    status: int = 200
+    changing: frozenset[str] = frozenset()
+    connections: int | None = None
 
     @property
     def request(self) -> Attempt:

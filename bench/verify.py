@@ -34,12 +34,14 @@ def send(port: int, attempt: Attempt) -> Reply:
 
 def judge_answer(scenario: Scenario, reply: Reply) -> str | None:
     """What is wrong with the answer to the scenario's own request, or None."""
-    if reply.status != 200:
-        return f"{scenario.request.reason}: expected 200, got {reply}"
+    if reply.status != scenario.status:
+        return f"{scenario.request.reason}: expected {scenario.status}, got {reply}"
     try:
         value = json.loads(reply.body)
     except ValueError:
         return f"{scenario.request.reason}: the body is no JSON: {reply}"
+    if scenario.changing and isinstance(value, dict):
+        value = {name: found for name, found in value.items() if name not in scenario.changing}
     if value != scenario.answer:
         return f"{scenario.request.reason}: expected {scenario.answer_bytes[:200].decode()}, got {reply}"
     return None
