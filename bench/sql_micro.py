@@ -1,7 +1,8 @@
 """Typed rows beside bare Records, in one process: ``fetch_all(Post, …)`` of 100 rows, and ``fetch(…)`` of asyncpg.
 
-The Records are not encoded, nor looked into, and come from a connection, without asyncpg's pool. jsonb is decoded on both
-sides: here into a Struct, there into a dict, by the codec that asyncpg's documentation gives. CPU of this process alone, the ways in turn; a repeat of each lasts about 50 ms.
+The Records are not encoded, nor looked into, and come from a connection, without asyncpg's pool. jsonb is decoded on
+both sides: here into a Struct, there into a dict, by the codec that asyncpg's documentation gives. CPU of this process
+alone, the ways in turn; a repeat of each lasts about 50 ms.
 
 Twice: rows of seven columns, among them a time, a decimal, an array and a uuid; and rows of two integers and two texts,
 where making the value (0.1 µs) is the largest part of a row.
