@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastlane.sql.inbox import Inbox
 from fastlane.sql.listening import Listening
 from fastlane.sql.pool import Pool
 from fastlane.sql.settings import ConnectionSettings
@@ -16,16 +17,19 @@ class Bound:
         settings: how to connect to it, on this or any other event loop.
         pool: its connections.
         listening: its LISTEN.
+        inbox: which messages were handled.
     """
 
-    __slots__ = ("listening", "pool", "settings")
+    __slots__ = ("inbox", "listening", "pool", "settings")
 
     def __init__(self, settings: ConnectionSettings, pool: Pool) -> None:
         self.settings = settings
         self.pool = pool
+        self.inbox = Inbox(pool)
         self.listening = Listening(pool.name, settings)
 
     async def close(self, timeout: float) -> None:
         """Bounded by ``timeout`` and a few seconds more."""
         await self.listening.close()
+        await self.inbox.close()
         await self.pool.close(timeout)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
 from fastlane.errors import ConfigurationError
 from fastlane.resources.declaration import Kind, NotBound, Place, Resource
 from fastlane.sql.errors import ForkedPool
+from fastlane.sql.inbox import Joined, claimed, current
 from fastlane.sql.listening import Listener
 from fastlane.sql.queries import Queries
 from fastlane.sql.source import Source
@@ -57,9 +58,13 @@ class Database(Resource["Bound"], Queries):
     def _source(self) -> Source:
         # PERF: `binding`, in place: 0.1 µs of each query.
         try:
-            return self._bindings[asyncio.get_running_loop()].pool
+            pool = self._bindings[asyncio.get_running_loop()].pool
         except (KeyError, RuntimeError):
-            return self._pool()
+            pool = self._pool()
+        if current.get() is None:
+            return pool
+        joined = claimed(pool)
+        return pool if joined is None else joined._source
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -103,8 +108,17 @@ class Database(Resource["Bound"], Queries):
             readonly: whatever writes is refused.
 
         Raises:
-            ValueError: no such isolation.
+            ValueError: no such isolation; or one is asked for in the handler of a subscription with ``once=``, where
+                this is a part of the transaction that the handler runs in.
         """
+        joined = None if current.get() is None else claimed(self._pool())
+        if joined is not None:
+            if isolation not in (None, "read committed") or readonly:
+                raise ValueError(
+                    f"database {self.name!r}: this handler runs in a read committed transaction already (once=)\n"
+                    "    mend: leave out isolation= and readonly=; where two collide the message is tried again"
+                )
+            return Joined(joined)
         return Transaction(self._pool, begin(isolation, readonly))
 
     async def transact(
@@ -136,6 +150,20 @@ class Database(Resource["Bound"], Queries):
                     raise
             await asyncio.sleep(min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE) * random.uniform(0.5, 1.5))
             attempt += 1
+
+    def claim(self, source: str, message_id: str) -> AbstractAsyncContextManager[bool]:
+        """What ``once=db`` of a subscription does around each handler. One claim is one transaction.
+
+        Entering remembers the message, and answers whether it was not remembered already; where another one is just
+        being handled it waits for the end of that. Inside, in this task, queries on the database and its
+        ``transaction()`` belong to the transaction; ``acquire()``, and tasks that are started, do not. Leaving commits;
+        an exception or a cancellation undoes both.
+
+        Args:
+            source: the subscription, ``topic/subscription``.
+            message_id: kept for two weeks.
+        """
+        return self.binding.inbox.claim(source, message_id)
 
     def listen(self, channel: str) -> Listener:
         """Notifications of a channel: ``async with db.listen("jobs") as notifications:``, then ``async for``.

@@ -4,7 +4,8 @@ publish(tx=) ─► insertion: rows in the same transaction ─► COMMIT, NOTIF
                     └── the broker lives in this very database: the rows are the messages, and there is nothing to relay
 
 The relay runs in one process at a time for each topic, in a thread of its own, wherever the app is open: also on
-machines that only serve HTTP. In a test the rows are carried over on the event loop, after each commit and when the app settles.
+machines that only serve HTTP. In a test the rows are carried over on the event loop, after each commit and when the app
+settles.
 """
 
 from __future__ import annotations
