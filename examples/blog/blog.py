@@ -101,7 +101,7 @@ async def create_post(new: NewPost, author: Author) -> Post:
             "INSERT INTO posts (title, body, tags, author) VALUES ($1, $2, $3, $4) RETURNING *",
             *(new.title, new.body, new.tags, author),
         )
-    await published.publish(PostPublished(post.id, author))
+        await published.publish(PostPublished(post.id, author), tx=tx)  # sent if and only if this commits
     return post
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -66,13 +67,16 @@ def fastlane(directory: Path, *words: str, **environment: str) -> str:
 @pytest.fixture
 def import_example(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImportExample]:
     """Imports ``examples/NAME/NAME.py``, for the time of the test."""
-    imported: list[str] = []
+    imported: list[ModuleType] = []
 
     def load(name: str) -> ModuleType:
         monkeypatch.syspath_prepend(str(EXAMPLES / name))
-        imported.append(name)
-        return importlib.import_module(name)
+        imported.append(importlib.import_module(name))
+        return imported[-1]
 
     yield load
-    for name in imported:
-        sys.modules.pop(name, None)
+    for module in imported:
+        # What it declares is declared as long as it lives, and caches of `typing` hold what stands in annotations.
+        del sys.modules[module.__name__]
+        vars(module).clear()
+    gc.collect()
