@@ -54,6 +54,7 @@ class Post:
         self._thread: LoopThread | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._links: list[Links] = []
+        self._relays: dict[asyncio.Task[None], Relay] = {}
 
     def start(self) -> None:
         """On the worker's event loop: lead as soon as this process may."""
@@ -93,14 +94,19 @@ class Post:
             links = Links(name, partial(_itself, settings), CONNECTIONS)
             self._links.append(links)
             relays = [Relay(links, provider, topics, owner) for provider, topics in self._routes.items()]
-            self._tasks += [loop.create_task(relay.run(), name=f"outbox of {name}") for relay in relays]
+            self._relays |= {loop.create_task(relay.run(), name=f"outbox of {name}"): relay for relay in relays}
             self._tasks.append(loop.create_task(_listen(name, settings, relays), name=f"outbox of {name} listens"))
 
     async def _stop(self) -> None:
-        for task in self._tasks:
+        for relay in self._relays.values():
+            relay.stop()
+        if self._relays:
+            await asyncio.wait(self._relays, timeout=STOP_SECONDS)
+        tasks = [*self._relays, *self._tasks]
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for links in self._links:
             await links.close()
 

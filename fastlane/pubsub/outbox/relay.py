@@ -76,27 +76,40 @@ class Relay:
         self._held: set[str] = set()
         self._held_until = 0.0
         self._backoff = 0.0
+        self._trouble: Exception | None = None
         self._troubled = False
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Confirm what is being published, and end. Whoever is in a hurry cancels `run`."""
+        self._stopped = True
+        self.woken.set()
 
     async def run(self) -> None:
-        """Carry until it is cancelled."""
+        """Carry until `stop`."""
         renewing = asyncio.get_running_loop().create_task(self._renew())
         try:
-            while True:
+            while not self._stopped:
                 self.woken.clear()
                 carried = await self._turn()
-                if carried and not self._backoff:
+                if self._stopped or (carried and not self._backoff):
                     continue
                 pause = self._backoff * random.uniform(0.5, 1.0) if self._backoff else POLL_SECONDS
-                try:
-                    async with asyncio.timeout(pause):
-                        # Where the broker is in trouble, a new row is no reason to try it earlier.
-                        await (asyncio.sleep(pause) if self._backoff else self.woken.wait())
-                except TimeoutError:
-                    pass
+                await self._wait(pause)
         finally:
             renewing.cancel()
             await self._leave()
+
+    async def _wait(self, pause: float) -> None:
+        try:
+            async with asyncio.timeout(pause):
+                await self.woken.wait()
+                # Where the broker is in trouble, a new row is no reason to try it earlier.
+                while self._backoff and not self._stopped:
+                    self.woken.clear()
+                    await self.woken.wait()
+        except TimeoutError:
+            pass
 
     async def _leave(self) -> None:
         try:
@@ -143,7 +156,7 @@ class Relay:
             await self._take(pending)
             if self._publisher is None and self._held:
                 self._publisher = await self._provider.open_publisher()
-            self._trouble: Exception | None = None
+            self._trouble = None
             carried = [await self._carry(name) for name in pending if name in self._held]
         except asyncio.CancelledError:
             raise
@@ -162,7 +175,7 @@ class Relay:
         batches = self._batches(rows)
         carried = False
         for start in range(0, len(batches), 1 if topic.ordered else REQUESTS):
-            if not self._owns(name):
+            if self._stopped or not self._owns(name):
                 return False
             together = batches[start : start + (1 if topic.ordered else REQUESTS)]
             answers = await asyncio.gather(*(self._publish(topic, batch) for batch in together))

@@ -40,7 +40,8 @@ async def keep_house(links: Links) -> None:
 async def purge_old(links: Links, retention: timedelta = RETENTION) -> int:
     """Give up what is older, delayed messages counted from when they were due; forget old dedupe ids. Dead letters
     stay. Answers how many deliveries were given up."""
-    total = behind = 0
+    total: int = 0
+    behind: int = 0
     while True:
         ((last, given_up),) = await links.rows(PURGE, behind, retention)
         total += given_up
