@@ -22,6 +22,7 @@ from fastlane.resources.declaration import Kind, declared_kinds
 from fastlane.resources.handoff import Handoff
 from fastlane.resources.service import SecretKeeper, Service
 from fastlane.resources.surroundings import Surroundings
+from fastlane.resources.work import Work
 
 __all__ = ["SERVICES", "Runtime"]
 
@@ -242,6 +243,10 @@ class Runtime:
                 first = first or error
         if first is not None:
             raise first
+
+    def work(self) -> Work | None:
+        """What this process has done beside requests; None where it has nothing else to do."""
+        return next((found for service in self.services if (found := service.work()) is not None), None)
 
     async def settle(self) -> None:
         """In tests: until nothing is left that would happen by itself."""

@@ -60,6 +60,7 @@ class _Estate:
                 await runtime.close()
             raise
         self.is_open = True
+        self.host.work = runtime.work
 
 
 _estates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Estate] = weakref.WeakKeyDictionary()

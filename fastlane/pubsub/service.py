@@ -22,6 +22,7 @@ from fastlane.resources.declaration import declared_resources
 from fastlane.resources.quantities import octets
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Role
+from fastlane.resources.work import Work
 from fastlane.sql import Database
 
 if TYPE_CHECKING:
@@ -114,6 +115,18 @@ class PubSubService(Service):
                     await outbox.close()
             finally:
                 await self._close_publishers()
+
+    def work(self) -> Work | None:
+        healths = [] if self._consumers is None else list(self._consumers.health.values())
+        dispatchers: dict[Provider, Dispatcher] = self.__dict__.get("_dispatchers", {})
+        return Work(
+            handled=sum(health.handled for health in healths),
+            failed=sum(health.failed for health in healths),
+            dead=sum(health.dead for health in healths),
+            running=sum(health.running for health in healths),
+            outgoing=sum(dispatcher.outgoing for dispatcher in dispatchers.values()),
+            unreachable=sum(not health.reachable for health in healths),
+        )
 
     async def settle(self) -> None:
         if self.surroundings.mode == "test":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastlane.resources.surroundings import Surroundings
+from fastlane.resources.work import Work
 
 if TYPE_CHECKING:
     from fastlane.resources.handoff import Handoff
@@ -26,6 +27,9 @@ class Host:
         surroundings: of this process.
         handoff: of the boot process; None where the app has to prepare by itself.
         has_predecessor: whether a worker that this one replaces still works. Default: there is none.
+
+    Attributes:
+        work: answers what this process has done beside requests; whoever binds the resources sets it.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Host:
         self._has_predecessor = has_predecessor
         self._end: Callable[[], None] | None = None
         self._listener: Callable[[float], None] | None = None
+        self.work: Callable[[], Work | None] = _nothing
 
     @property
     def has_predecessor(self) -> bool:
@@ -67,3 +72,7 @@ class Host:
         """The server begins to drain."""
         if self._listener is not None:
             self._listener(timeout)
+
+
+def _nothing() -> None:
+    return None

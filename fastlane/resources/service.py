@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 
 from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.surroundings import Role, Surroundings
+from fastlane.resources.work import Work
 
 __all__ = ["SecretKeeper", "Service"]
 
@@ -80,6 +81,10 @@ class Service(abc.ABC):
     async def close(self) -> None:
         """After the user's lifespan has ended. Undoes `prepare` and `open` in this process, also where one of them
         failed half-way, or was never called."""
+
+    def work(self) -> Work | None:
+        """What has been done beside requests, for metrics; None where that is none of its business."""
+        return None
 
     async def settle(self) -> None:
         """In tests: wait until nothing is left that would happen by itself without time going by."""

@@ -206,6 +206,9 @@ class LaneServer(uvicorn.Server):
             slot.beat(self._connection_count(), state.total_requests, len(state.tasks))
             if latencies is not None:
                 slot.publish_latencies(latencies.counts, latencies.seconds)
+            work = None if self._host is None else self._host.work()
+            if work is not None:
+                slot.publish_work(work)
 
     def _connection_count(self) -> int:
         return len(self.server_state.connections) + sum(len(acceptor.handshakes) for acceptor in self._acceptors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from fastlane.supervisor.ledger import Ledger, Tally
+from fastlane.supervisor.ledger import WORK_TOTALS, Ledger, Tally
 from fastlane.supervisor.scoreboard import LATENCY_BOUNDS, Scoreboard, Slot
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def exposed(rows: list[Row], ledger: Ledger, board: Scoreboard, is_ready: bool, 
     A worker is called by its place, 0 to workers - 1, which its successors inherit: counters never go down, and a
     gauge is the sum over a place's old and new worker while one replaces the other.
     """
-    text = "".join(_plain(rows, ledger, is_ready))
+    text = "".join(_plain(rows, ledger, is_ready)) + "".join(_work(rows, ledger))
     return text + "".join(_latencies(ledger, board)) if has_latencies else text
 
 
@@ -51,6 +51,28 @@ def _plain(rows: list[Row], ledger: Ledger, is_ready: bool) -> Iterator[str]:
         "worker_resident_memory_bytes", "gauge", "Resident memory, shared pages included.", _by_worker(memory.items())
     )
     yield _metric("worker_restarts_total", "counter", "Workers that died unasked.", _by_worker(restarts))
+
+
+_MEANINGS = {
+    "handled": ("messages_handled_total", "Messages whose handler succeeded."),
+    "failed": ("messages_failed_total", "Attempts to handle a message that failed."),
+    "dead": ("messages_dead_total", "Messages that went to the dead letters."),
+    "running": ("messages_running", "Handlers of messages that run."),
+    "outgoing": ("messages_outgoing", "Published messages that no broker has confirmed yet."),
+    "unreachable": ("subscriptions_unreachable", "Subscriptions whose broker can't be reached at the moment."),
+}
+
+
+def _work(rows: list[Row], ledger: Ledger) -> Iterator[str]:
+    """Messages; nothing where no worker has any to do with them."""
+    for name, (metric, meaning) in _MEANINGS.items():
+        counts = {index: tally.work[name] for index, tally in ledger.tallies if name in tally.work}
+        for row in rows:
+            if name in row["work"]:
+                counts[row["worker"]] = counts.get(row["worker"], 0) + row["work"][name]
+        if counts:
+            kind = "counter" if name in WORK_TOTALS else "gauge"
+            yield _metric(metric, kind, meaning, _by_worker(counts.items()))
 
 
 def _latencies(ledger: Ledger, board: Scoreboard) -> Iterator[str]:

@@ -27,7 +27,8 @@ _STATES = {
 
 
 class Row(TypedDict):
-    """One worker. Times are seconds, sizes bytes; ``requests`` are its own, ``restarts`` those of its place."""
+    """One worker. Times are seconds, sizes bytes; ``requests`` are its own, ``restarts`` those of its place, and
+    ``work`` is what its slot says."""
 
     worker: int
     pid: int
@@ -39,6 +40,7 @@ class Row(TypedDict):
     requests: int
     rss: int
     restarts: int
+    work: dict[str, int]
 
 
 class Insight:
@@ -105,4 +107,5 @@ class Insight:
             requests=slot.requests,
             rss=self._system.resident_memory(worker.pid),
             restarts=self._crew.ledger.of(worker.index).restarts,
+            work=slot.work,
         )

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from fastlane.supervisor.fleet import Worker
 from fastlane.supervisor.scoreboard import LATENCY_BOUNDS, Scoreboard
 
-__all__ = ["Ledger", "Tally"]
+__all__ = ["WORK_TOTALS", "Ledger", "Tally"]
+
+WORK_TOTALS = ("handled", "failed", "dead")
+"""What of a worker's work outlives it; the rest is how things are."""
 
 
 @dataclass(slots=True)
@@ -18,12 +21,14 @@ class Tally:
         requests: answered.
         restarts: deaths that nobody asked for: crashes, and workers that were killed because they hung.
         latencies, latency_sum: as a `Slot` has them.
+        work: the totals among what a `Slot` has under that name.
     """
 
     requests: int = 0
     restarts: int = 0
     latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
     latency_sum: float = 0.0
+    work: dict[str, int] = field(default_factory=dict)
 
 
 class Ledger:
@@ -47,6 +52,9 @@ class Ledger:
         slot, tally = self._board.slot(worker.slot), self.of(worker.index)
         tally.requests += slot.requests
         tally.latency_sum += slot.latency_sum
+        for name, count in slot.work.items():
+            if name in WORK_TOTALS:
+                tally.work[name] = tally.work.get(name, 0) + count
         tally.latencies = [before + more for before, more in zip(tally.latencies, slot.latencies, strict=True)]
 
     def restart(self, worker: Worker) -> None:

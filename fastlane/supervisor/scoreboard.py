@@ -10,7 +10,7 @@ import mmap
 import time
 from collections.abc import Sequence
 
-__all__ = ["BOOTING", "DRAINING", "EMPTY", "LATENCY_BOUNDS", "READY", "Scoreboard", "Slot"]
+__all__ = ["BOOTING", "DRAINING", "EMPTY", "LATENCY_BOUNDS", "READY", "WORK", "Scoreboard", "Slot"]
 
 EMPTY, BOOTING, READY, DRAINING = range(4)
 """What a slot's worker is doing."""
@@ -21,7 +21,11 @@ LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _STATE, _PID, _GENERATION, _HEARTBEAT, _CONNECTIONS, _REQUESTS, _IN_FLIGHT, _ORDER, _REFUSES, _LATENCY = range(10)
 _LATENCIES = _LATENCY + 1  # one word for each bound, and one for the rest
 _INDEX = _LATENCIES + len(LATENCY_BOUNDS) + 1
-_WORDS = 32  # a slot is four cache lines of its own, so that writers don't slow each other
+_HAS_WORK = _INDEX + 1
+_WORK = _HAS_WORK + 1
+WORK = ("handled", "failed", "dead", "running", "outgoing", "unreachable")
+"""What `Slot.publish_work` tells, in this order."""
+_WORDS = 40  # a slot is five cache lines of its own, so that writers don't slow each other
 _FRESH = 2_000_000_000
 """Nanoseconds after its last heartbeat for which a worker's share of the connections counts."""
 
@@ -142,6 +146,21 @@ class Slot:
     def latency_sum(self) -> float:
         """Seconds that all answers took together."""
         return self._words[self._base + _LATENCY] / 1e9
+
+    def publish_work(self, counts: Sequence[int]) -> None:
+        """What the worker does beside requests, by `WORK`."""
+        words, first = self._words, self._base + _WORK
+        for word, count in enumerate(counts, first):
+            words[word] = count
+        words[self._base + _HAS_WORK] = 1
+
+    @property
+    def work(self) -> dict[str, int]:
+        """What `publish_work` was given, by name; empty where the worker has no messages."""
+        first = self._base + _WORK
+        if not self._words[self._base + _HAS_WORK]:
+            return {}
+        return dict(zip(WORK, self._words[first : first + len(WORK)].tolist(), strict=True))
 
     @property
     def refuses(self) -> bool:

@@ -86,6 +86,7 @@ def test_the_table_of_workers_is_for_the_control_socket_only():
         "requests": 40,
         "rss": 1234,
         "restarts": 0,
+        "work": {},
     }
     assert [row["pid"] for row in status["workers"]] == pids
 
@@ -113,6 +114,25 @@ def test_memory_is_what_the_system_says():
     [pid] = world.boot()
     world.memory[pid] = 5 * 2**20
     assert samples(world)['fastlane_worker_resident_memory_bytes{worker="0"}'] == 5 * 2**20
+
+
+def test_messages_are_counted_where_there_are_some_and_totals_outlive_their_worker():
+    world = World(workers=2)
+    first, second = world.boot()
+    assert "messages" not in ask(world, "/metrics").body
+    world.board.slot(world.slot_of(first)).publish_work([10, 2, 1, 3, 4, 1])
+    world.board.slot(world.slot_of(second)).publish_work([20, 0, 0, 5, 0, 0])
+    found = samples(world)
+    assert found['fastlane_messages_handled_total{worker="0"}'] == 10
+    assert found['fastlane_messages_running{worker="1"}'] == 5
+    assert found['fastlane_messages_outgoing{worker="0"}'] == 4
+    assert found['fastlane_subscriptions_unreachable{worker="0"}'] == 1
+    world.die(first, status=1)
+    found = samples(world)
+    assert found['fastlane_messages_handled_total{worker="0"}'] == 10
+    assert found['fastlane_messages_failed_total{worker="0"}'] == 2
+    assert found['fastlane_messages_dead_total{worker="0"}'] == 1
+    assert 'fastlane_messages_running{worker="0"}' not in found
 
 
 def test_the_histogram_is_cumulative_and_of_the_whole_tree():

@@ -56,7 +56,7 @@ def test_only_ready_workers_with_a_fresh_heartbeat_are_peers():
         slot.beat(10, 0, 0)
         slot.state = READY
     slots[1].state = DRAINING
-    board.words[(2 + 1) * 32 + 3] -= 2_100_000_000
+    board.words[(2 + 1) * 40 + 3] -= 2_100_000_000
     assert [board.words[index] for index in slots[0].accepting_peers()] == [10]
     assert slots[0].accepting_peers() == slots[1].accepting_peers()[-1:]
 
