@@ -101,6 +101,6 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
 def test_every_page_is_in_the_navigation_and_every_decision_in_their_index() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     decisions = (DOCS / "decisions" / "index.md").read_text()
-    pages = [*DOCS.glob("*.md"), *DOCS.glob("deployment/*.md")]
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("deployment/*.md"), *DOCS.glob("brokers/*.md")]
     assert [page.name for page in pages if f"{page.relative_to(DOCS)}\n" not in navigation] == []
     assert [page.name for page in DOCS.glob("decisions/*.md") if page.name not in navigation + decisions] == []
