@@ -13,6 +13,8 @@ from aiobotocore.session import get_session
 from fastlane.pubsub.envelope import DeadLetter, Delivery, Outgoing
 from fastlane.pubsub.provider import Administrator, BoundSubscription, BoundTopic, Publisher, Source
 from fastlane.pubsub.providers.aws import AwsProvider
+from fastlane.pubsub.providers.aws.clients import Clients
+from fastlane.pubsub.providers.aws.source import AwsSource
 from fastlane.resources.configuration import AwsOptions
 
 __all__ = ["Rig", "bare", "bound_subscription", "bound_topic", "letter", "outgoing", "rigged"]
@@ -108,7 +110,7 @@ class Rig:
 async def rigged(
     options: AwsOptions, topic: BoundTopic | None = None, *subscriptions: BoundSubscription
 ) -> AsyncIterator[Rig]:
-    """Provisions; by default a plain topic with one subscription."""
+    """Provisions; by default a plain topic with one subscription. The sources do as they do at AWS."""
     topic = topic or bound_topic()
     provider = AwsProvider("aws", options)
     rig = Rig(provider, topic, subscriptions or [bound_subscription(topic)])
@@ -119,8 +121,10 @@ async def rigged(
         rig.publisher = await provider.open_publisher()
         stack.push_async_callback(rig.publisher.close)
         for subscription in rig.subscriptions:
-            rig.sources.append(await provider.open_source(subscription))
-            stack.push_async_callback(rig.sources[-1].close)
+            source = AwsSource(subscription, Clients("aws", options), emulated=False)
+            rig.sources.append(source)
+            stack.push_async_callback(source.close)
+            await source.open()
         yield rig
 
 

@@ -335,3 +335,24 @@ def test_of_two_messages_with_one_dedupe_id_one_arrives(options):
             assert await nothing_comes(rig.source)
 
     asyncio.run(main())
+
+
+def test_on_an_emulator_two_workers_take_turns_at_a_fifo_queue_and_get_one_message_each(options, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTLANE_STATE", str(tmp_path / "state"))
+    topic = bound_topic(ordered=True)
+
+    async def main():
+        async with rigged(options, topic) as rig:
+            workers = [await rig.provider.open_source(rig.subscription) for _ in range(2)]
+            for key in "ab":
+                await rig.publish(*[outgoing(b"%d" % n, ordering_key=key) for n in range(3)])
+            seen: dict[str | None, list[bytes]] = {"a": [], "b": []}
+            for turn in range(6):
+                [one] = await workers[turn % 2].receive(10)
+                seen[one.ordering_key].append(one.payload)
+                assert await workers[turn % 2].ack([one]) == []
+            assert seen == {"a": [b"0", b"1", b"2"], "b": [b"0", b"1", b"2"]}
+            for worker in workers:
+                await worker.close()
+
+    asyncio.run(main())
