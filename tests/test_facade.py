@@ -3,11 +3,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import fastlane
+import fastlane.cron
+import fastlane.pubsub
+import fastlane.secrets
+import fastlane.sql
 from fastlane import errors
+
+ROOMS = [fastlane, fastlane.cron, fastlane.pubsub, fastlane.secrets, fastlane.sql]
+PUBLIC = [(room, name) for room in ROOMS for name in room.__all__]
+PAGES = [page.read_text() for page in (Path(__file__).parents[1] / "docs").glob("*.md")]
 
 
 @pytest.mark.parametrize("name", fastlane.__all__)
@@ -19,11 +28,15 @@ def test_every_public_name_is_there(name: str) -> None:
     assert name in dir(fastlane)
 
 
-@pytest.mark.parametrize("name", fastlane.__all__)
-def test_every_public_name_is_documented(name: str) -> None:
-    pages = [page.read_text() for page in (Path(__file__).parents[1] / "docs").glob("*.md")]
+@pytest.mark.parametrize(("room", "name"), PUBLIC, ids=lambda value: getattr(value, "__name__", value))
+def test_every_public_name_is_documented(room: ModuleType, name: str) -> None:
+    assert any(re.search(rf"\b{name}\b", page) for page in PAGES)
 
-    assert any(re.search(rf"\b{name}\b", page) for page in pages)
+
+@pytest.mark.parametrize("room", ROOMS[1:], ids=lambda room: room.__name__)
+def test_a_room_has_what_it_promises_and_in_order(room: ModuleType) -> None:
+    assert all(getattr(room, name) is not None for name in room.__all__)
+    assert room.__all__ == sorted(room.__all__)
 
 
 def test_every_exception_is_public() -> None:
