@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -197,11 +198,13 @@ class Handling:
             await self._handler(value)
         except BaseException as error:
             self._fail(held, error)
-            if isinstance(error, KeyboardInterrupt | GeneratorExit):
+            if self._concerns_all(held, error):
                 raise
         else:
             if held.expired or held.stopped:
                 self._overrun(held)
+            else:
+                held.outcome = "done"
         finally:
             self._end(held)
 
@@ -213,7 +216,7 @@ class Handling:
                 await self._handler(argument)
         except BaseException as error:
             self._fail(run, error, sound)
-            if isinstance(error, KeyboardInterrupt | GeneratorExit):
+            if self._concerns_all(run, error):
                 raise
         else:
             self._succeed(run, sound, messages)
@@ -236,7 +239,8 @@ class Handling:
             self._fail(run, error, sound)
         else:
             self._succeed(run, sound, messages)
-        self._end(run)
+        finally:
+            self._end(run)
 
     # Ending
 
@@ -261,7 +265,7 @@ class Handling:
             sound = run.messages
         if run.abandoned:  # the outcome stands already
             return None
-        run.stopped |= isinstance(error, GeneratorExit)  # the event loop has ended with the task in it
+        run.stopped |= isinstance(error, GeneratorExit) and self._is_closed(run)
         if run.expired or run.stopped:
             return self._overrun(run, sound)
         outcome: HeldOutcome = "failed"
@@ -282,6 +286,17 @@ class Handling:
             held.outcome = outcome
             held.error = text
         return None
+
+    def _concerns_all(self, run: Run, error: BaseException) -> bool:
+        """It is not the handler's own: Ctrl-C where nobody else takes it, or the event loop has ended with the task in
+        it. What a handler raises must not end its worker: that would cost the next worker its life, too."""
+        if isinstance(error, KeyboardInterrupt):
+            return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        return isinstance(error, GeneratorExit) and self._is_closed(run)
+
+    def _is_closed(self, run: Run) -> bool:
+        """Its coroutine is being closed: whoever does that is not its task. (An eager one is not known yet.)"""
+        return run.task is not None and asyncio.current_task(self._loop) is not run.task
 
     def _overrun(self, run: Run, sound: Sequence[Held] | None = None) -> None:
         """It was cancelled: by the drain, then it has not failed; or because its time was up."""

@@ -97,10 +97,20 @@ class Troubles:
 
 def one_line(error: BaseException) -> str:
     """Type and text of an exception, in one bounded line."""
-    text = one_line_of(str(error))
+    text = one_line_of(error)
     return f"{type(error).__name__}: {text}"[:_LONGEST_LINE] if text else type(error).__name__
 
 
-def one_line_of(text: str) -> str:
-    """A text in one bounded line, without secrets."""
-    return " ".join(redacted(text).split())[:_LONGEST_LINE]
+def one_line_of(told: object) -> str:
+    """What somebody says, in one bounded line, without secrets. It may be no text, and unable to become one."""
+    try:
+        text = str(told)
+    except Exception as error:  # the user's __str__: the message must not suffer for it
+        return f"(its text is missing: __str__ raised {type(error).__name__})"
+    line = " ".join(redacted(text).split())[:_LONGEST_LINE]
+    # Neither a database nor an attribute takes a NUL or half a surrogate, and a dead letter has to be written.
+    return (
+        line
+        if line.isprintable()
+        else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
+    )

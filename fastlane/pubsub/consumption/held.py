@@ -56,7 +56,8 @@ class Held(Run, eq=False):
         in_lane: it takes part in the order of its key.
         doomed: why it is not going to be started though its turn comes: a word for the dead letters, or ``filter``.
         lost: somebody else may have it.
-        outcome, error, delay: what became of it, why in one line, and the delay that the handler asked for.
+        outcome, error, delay: what became of it, why in one line, and the delay that the handler asked for. Until it
+            has succeeded it has failed: whatever goes wrong in between must not lose it.
     """
 
     delivery: Delivery
@@ -67,7 +68,7 @@ class Held(Run, eq=False):
     in_lane: bool = False
     doomed: str = ""
     lost: bool = False
-    outcome: HeldOutcome = "done"
+    outcome: HeldOutcome = "failed"
     error: str = ""
     delay: float | None = None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -443,3 +445,103 @@ def test_the_boot_refuses_a_once_that_can_not_be_kept() -> None:
     (mistake,) = [mistake for mistake in service.check() if "once=" in mistake]
     assert "subscription 'things/seen'" in mistake
     assert "mend: " in mistake
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Silent(Reject):
+    def __init__(self) -> None:
+        self.reason = ValueError("no text \ud800\0")  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest.mark.parametrize(
+    ("raised", "reason", "told"),
+    [
+        (Unspeakable(), "attempts", "Unspeakable: (its text is missing: __str__ raised RuntimeError)"),
+        (Silent(), "rejected", "no text \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"),
+        (ValueError("half \ud800"), "attempts", "ValueError: half \N{REPLACEMENT CHARACTER}"),
+        (SystemExit(3), "attempts", "SystemExit: 3"),
+        (KeyboardInterrupt(), "attempts", "KeyboardInterrupt"),
+        (GeneratorExit(), "attempts", "GeneratorExit"),
+        (asyncio.CancelledError(), "attempts", "CancelledError"),
+    ],
+)
+def test_whatever_a_handler_raises_is_a_failure_and_the_worker_goes_on(
+    raised: BaseException, reason: str, told: str, threaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker has a handler for it, and then Ctrl-C never raises.
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+
+    async def test() -> None:
+        broker, things, seen = Broker(VirtualClock()), topic(), []
+
+        def judge(event: Event) -> None:
+            if event.n == 1:
+                raise raised
+            seen.append(event.n)
+
+        async def judge_in_task(event: Event) -> None:
+            judge(event)
+
+        things.subscribe("seen", retry=Retry(max_attempts=1))(judge if threaded else judge_in_task)
+        broker.publish(event(1))
+        async with consuming(things, broker) as consumers:
+            await wait_for(lambda: len(broker.dead) == 1)
+            assert [(letter.reason, letter.error) for letter in broker.dead] == [(reason, told)]
+            broker.publish(event(2))
+            await wait_for(lambda: len(broker.acked) == 1)
+            assert seen == [2]
+            assert consumers.health["things/seen"].running == 0
+
+    run(test)
+
+
+def test_a_batch_whose_mark_has_no_text_is_rejected_nevertheless() -> None:
+    async def test() -> None:
+        broker, things = Broker(VirtualClock()), topic()
+
+        @things.subscribe("seen", batch=Batch(2, wait=1))
+        async def see(messages: list[Message[Event]]) -> None:
+            for message in messages:
+                message.reject(Unspeakable())  # type: ignore[arg-type]
+
+        broker.publish(event(1))
+        broker.publish(event(2))
+        async with consuming(things, broker):
+            await settle()
+            assert [letter.reason for letter in broker.dead] == ["rejected", "rejected"]
+            assert not broker.acked
+
+    run(test)
+
+
+def test_ctrl_c_that_nobody_else_takes_ends_the_event_loop_and_is_no_success() -> None:
+    broker, things = Broker(VirtualClock()), topic()
+
+    @things.subscribe("seen")
+    async def see(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    async def test() -> None:
+        broker.publish(event(1))
+        async with consuming(things, broker):
+            await settle()
+
+    loop = asyncio.new_event_loop()  # `asyncio.run` takes SIGINT itself
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(test())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    assert not broker.acked
