@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from fastlane import App
 from fastlane.pubsub import Retry, Topic
+from fastlane.sql import Database
 
 __all__ = ["Numbered", "app", "topic"]
 
@@ -15,6 +16,9 @@ IS_ORDERED = os.environ["SOAK_ORDERED"] == "1"
 _log = os.open(os.environ["SOAK_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 app = App(title="Soak")
+
+if "SOAK_DATABASE" in os.environ:  # which is the broker
+    database = Database(os.environ["SOAK_DATABASE"], migrations=None)
 
 
 class Numbered(Struct):

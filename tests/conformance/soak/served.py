@@ -19,7 +19,15 @@ CHECKOUT = Path(__file__).parents[3]
 class Served:
     """Two workers that consume. A context manager that ends them gracefully, and says so when that does not work."""
 
-    def __init__(self, directory: Path, configuration: str, *, ordered: bool, ack_deadline: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        configuration: str,
+        *,
+        ordered: bool,
+        ack_deadline: float,
+        database: str | None = None,
+    ) -> None:
         self.directory = directory
         self.log = directory / "handled.log"
         self._file = directory / "soak.toml"
@@ -32,6 +40,8 @@ class Served:
             "SOAK_ACK_DEADLINE": f"{ack_deadline:g}",
             "FASTLANE_STATE": str(directory / "state"),
         }
+        if database is not None:
+            self.environment["SOAK_DATABASE"] = database
         self._process: subprocess.Popen[str] | None = None
 
     def provision(self) -> None:

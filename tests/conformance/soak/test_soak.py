@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,21 @@ async def test_nothing_is_lost_and_nothing_out_of_order(
         pytest.skip("the broker in memory ends with its process")
     count, ordered = COUNTS[broker.kind], broker.capabilities.ordering
     random.seed(count)
-    async with Relay(broker.host, broker.port) as relay:
+    async with Relay(broker.host, broker.port) as relay, AsyncExitStack() as stack:
+        address = relay.address if broker.port else None
+        options = broker.options(address)
         document = {
-            "providers": {"broker": broker.options(relay.address if broker.port else None)},
+            "providers": {"broker": options},
             "pubsub": {"provider": "broker"},
+            **broker.document(address),
         }
-        served = Served(tmp_path, _toml(document), ordered=ordered, ack_deadline=broker.ack_deadline)
+        served = Served(
+            tmp_path,
+            _toml(document),
+            ordered=ordered,
+            ack_deadline=broker.ack_deadline,
+            database=options.get("database"),
+        )
         for name in ("SOAK_LOG", "SOAK_ORDERED", "SOAK_ACK_DEADLINE"):
             monkeypatch.setenv(name, served.environment[name])
         module = importlib.import_module("tests.conformance.soak.numbered")
@@ -99,6 +109,7 @@ async def test_nothing_is_lost_and_nothing_out_of_order(
             msgspec.convert(document, ResourceConfiguration), Surroundings(mode="script", boot_timeout=10.0)
         )
         assert service.check() == []
+        await stack.enter_async_context(broker.ready())
         await service.open()
         soak = Soak(count, module.topic, module.Numbered)
 
