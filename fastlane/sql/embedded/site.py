@@ -49,8 +49,8 @@ def choose_site(state: Path, binaries: Binaries, account: Account) -> Site:
         ConfigurationError: a directory can't be made.
     """
     name = f"postgres-{binaries.major}"
-    digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
     try:
+        digest = _digest(state)
         home = state
         if not account.can_enter(state) or account.is_dropped:
             # The state directory is the user's alone; an account that was dropped to needs a place of its own.
@@ -90,6 +90,23 @@ def remove_site(site: Site) -> None:
     shutil.rmtree(site.sockets, ignore_errors=True)
     if site.data.parent.parent == _SYSTEM_DIRECTORY and not any(site.data.parent.iterdir()):
         site.data.parent.rmdir()
+
+
+def _digest(state: Path) -> str:
+    """Names this state directory. One that is made anew at the same path has another name, and so has a copy elsewhere:
+    neither may find the other's data outside of it."""
+    file = state / "identity"
+    if not file.exists():
+        made, path = tempfile.mkstemp(prefix=".identity-", dir=state)
+        try:
+            os.write(made, os.urandom(16).hex().encode())
+            os.link(path, file)
+        except FileExistsError:
+            pass  # another process was quicker
+        finally:
+            os.close(made)
+            os.unlink(path)
+    return hashlib.sha256(os.fsencode(state) + file.read_bytes()).hexdigest()[:12]
 
 
 def _socket_directory(home: Path, name: str) -> Path:
