@@ -4,7 +4,8 @@
 -- delivery   a message for a subscription; gone when it is acknowledged
 --              visible_at  when it may be handed out: the time of publishing, of a retry or delay, or the lease's end;
 --                          infinity: blocked, an earlier message of its key is there
---              token       of the lease, 0 without one; apart from attempt, as a release takes an attempt back
+--              token       of the lease, 0 without one; the claim's random number + seq, so that no two leases share one.
+--                          Apart from attempt, as a release takes an attempt back
 -- dead       dead letters, with what they were
 -- seen       dedupe ids of the last minutes, of topics whose delivery is exactly-once
 --
@@ -200,7 +201,7 @@ BEGIN
             RETURN QUERY
             WITH leased AS (
                 UPDATE fastlane.pubsub_delivery d
-                SET token = new_token, visible_at = until, attempt = d.attempt + 1, receives = d.receives + 1
+                SET token = new_token + d.seq, visible_at = until, attempt = d.attempt + 1, receives = d.receives + 1
                 WHERE d.subscription = of_subscription AND d.seq = ANY (heads[1:most])
                 RETURNING d.seq, d.attempt, d.receives
             )
@@ -250,27 +251,28 @@ BEGIN
 END
 $$;
 
--- Answers the numbers of those that were held.
+-- Answers the tokens of those that were held.
 CREATE FUNCTION fastlane.pubsub_ack(of_subscription integer, seqs bigint[], tokens bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     done bigint[];
+    held_still bigint[];
     keys text[];
 BEGIN
     WITH gone AS (
         DELETE FROM fastlane.pubsub_delivery d USING unnest(seqs, tokens) AS held(seq, token)
         WHERE d.subscription = of_subscription AND d.seq = held.seq AND d.token = held.token
-        RETURNING d.seq, d.key
+        RETURNING d.seq, d.token, d.key
     )
-    SELECT array_agg(gone.seq), array_agg(DISTINCT gone.key) FILTER (WHERE gone.key IS NOT NULL)
-    INTO done, keys FROM gone;
+    SELECT array_agg(gone.seq), array_agg(gone.token), array_agg(DISTINCT gone.key) FILTER (WHERE gone.key IS NOT NULL)
+    INTO done, held_still, keys FROM gone;
     IF keys IS NOT NULL THEN
         PERFORM fastlane.pubsub_unblock(of_subscription, keys);
     END IF;
     IF done IS NOT NULL THEN
         PERFORM fastlane.pubsub_drop(done);
     END IF;
-    RETURN coalesce(done, '{}');
+    RETURN coalesce(held_still, '{}');
 END
 $$;
 
@@ -300,9 +302,9 @@ BEGIN
         UPDATE fastlane.pubsub_delivery d SET visible_at = clock_timestamp() + make_interval(secs => seconds)
         FROM unnest(seqs, tokens) AS held(seq, token)
         WHERE d.subscription = of_subscription AND d.seq = held.seq AND d.token = held.token
-        RETURNING d.seq
+        RETURNING d.token
     )
-    SELECT array_agg(extended.seq) INTO held_still FROM extended;
+    SELECT array_agg(extended.token) INTO held_still FROM extended;
     RETURN coalesce(held_still, '{}');
 END
 $$;

@@ -122,7 +122,7 @@ class PostgresSource(Source):
         self._forget(deliveries)
         if any(delivery.ordering_key is not None for delivery in deliveries):
             self._rung.set()
-        return [delivery for delivery in deliveries if delivery.lease.seq not in done]
+        return [delivery for delivery in deliveries if delivery.lease.token not in done]
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
         await self._give_back([delivery], delay, unstarted=False)
@@ -135,7 +135,7 @@ class PostgresSource(Source):
         if not deliveries:
             return ()
         held = set(await self._links.value(EXTEND, *self._held(deliveries), min(seconds, FAR)))
-        lost = [delivery for delivery in deliveries if delivery.lease.seq not in held]
+        lost = [delivery for delivery in deliveries if delivery.lease.token not in held]
         self._forget(lost)
         return lost
 
@@ -185,8 +185,8 @@ class PostgresSource(Source):
 
     async def _ask(self, limit: int) -> tuple[list[Delivery], float | None]:
         """Deliveries; without any, in how many seconds there will be some, as far as it is known."""
-        token = randbits(62) + 1
-        rows = await self._links.rows(CLAIM, self._known, limit, self._subscription.ack_deadline, token)
+        base = randbits(61) + 1
+        rows = await self._links.rows(CLAIM, self._known, limit, self._subscription.ack_deadline, base)
         if len(rows) == 1 and rows[0][0] is None:
             return [], rows[0][8]
         return [
@@ -199,7 +199,7 @@ class PostgresSource(Source):
                 published_at=published_at,
                 attempt=attempt,
                 receives=receives,
-                lease=Lease(seq, token),
+                lease=Lease(seq, base + seq),
             )
             for seq, identifier, key, published_at, attempt, receives, attributes, body, _ in rows
         ], None
