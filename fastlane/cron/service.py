@@ -53,7 +53,7 @@ class CronService(Service):
             )
         elif self.store is None:
             mistakes.append(
-                f"{len(jobs)} cron jobs ({', '.join(jobs)}) need to know who else runs them, and there is no database\n"
+                f"cron jobs ({', '.join(jobs)}) need to know who else runs them, and there is no database\n"
                 '    mend: store = "local" in [cron] says that there is one machine; or declare a Database'
             )
         if self.store == "database" and not mistakes:
