@@ -116,8 +116,8 @@ class Database(Resource["Bound"], Queries):
             if isolation not in (None, "read committed") or readonly:
                 raise ValueError(
                     f"database {self.name!r}: this handler runs in a read committed transaction already (once=)\n"
-                    '    mend: leave out isolation= and readonly=, and give transact isolation="read committed"; where two '
-                    "collide the message is tried again"
+                    '    mend: leave out isolation= and readonly=, and give transact isolation="read committed"; '
+                    "where two collide the message is tried again"
                 )
             return Joined(joined)
         return Transaction(self._pool, begin(isolation, readonly))
