@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import TypeVar
 
 import click
 
@@ -15,29 +13,11 @@ from fastlane.discovery import load_app
 from fastlane.resources import are_declared
 from fastlane.resources.surroundings import Surroundings
 from fastlane.server.logs import set_up_logging
+from fastlane_cli.resources import is_embedded, known_failures_told, resource_options
 
-__all__ = ["command", "resource_options"]
+__all__ = ["command"]
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else ()
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
-
-
-def resource_options(function: _Command) -> _Command:
-    """The options of every verb that binds resources."""
-    for option in (
-        click.option(
-            "--embedded", is_flag=True, default=False, help="What the configuration says nothing about is embedded."
-        ),
-        click.option(
-            "-c", "--config", metavar="FILE", help="Configuration file. [FASTLANE_CONFIG, else fastlane.toml]"
-        ),
-        click.option(
-            "--app-dir", default="", metavar="DIR", help="Directory that comes first when the app is imported."
-        ),
-    ):
-        function = option(function)
-    return function
 
 
 class _Exec(click.Command):
@@ -52,18 +32,25 @@ class _Exec(click.Command):
 @resource_options
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(target: str, arguments: tuple[str, ...], app_dir: str, config: str | None, embedded: bool) -> None:
-    """Prepare what stands behind TARGET's resources (secrets, embedded servers), and run a command.
+def command(
+    target: str, arguments: tuple[str, ...], app_dir: str, config: str | None, embedded: bool, dev: bool
+) -> None:
+    """Run a command for which TARGET's resources (secrets, embedded servers) are prepared.
 
     `async with app.resources():` in a Python script that runs there, or in whatever it starts, binds the same. Nothing
     secret stands in its environment or on its command line. The exit code is the command's.
+
+    Example: fastlane exec app:app -- python backfill.py
     """
     if not arguments:
         raise click.UsageError("which command? Write fastlane exec app:app -- COMMAND")
     set_up_logging("warning", "text")
-    load_app(target, app_dir)
-    embedded = embedded or os.environ.get("FASTLANE_EMBEDDED", "").lower() in ("1", "true", "on", "yes")
-    sys.exit(asyncio.run(_run(arguments, Surroundings(mode="script", config=config, embedded=embedded))))
+    app = load_app(target, app_dir)  # held: the registry of declarations is weak
+    surroundings = Surroundings(mode="dev" if dev else "script", config=config, embedded=is_embedded(embedded, dev))
+    with known_failures_told():
+        code = asyncio.run(_run(arguments, surroundings))
+    del app
+    sys.exit(code)
 
 
 async def _run(arguments: tuple[str, ...], surroundings: Surroundings) -> int:
@@ -85,6 +72,8 @@ async def _run(arguments: tuple[str, ...], surroundings: Surroundings) -> int:
         environment = {VARIABLE: str(file.fileno()), "FASTLANE_EMBEDDED": "1" if surroundings.embedded else "0"}
         if handoff.file is not None:
             environment["FASTLANE_CONFIG"] = handoff.file
+        elif surroundings.mode == "dev":  # and not production's
+            environment["FASTLANE_CONFIG"] = os.devnull
         return await _spawn(arguments, environment, (file.fileno(),))
     finally:
         await runtime.close()

@@ -6,7 +6,6 @@ import ast
 import code
 import contextlib
 import inspect
-import os
 import sys
 import types
 from typing import Any
@@ -15,9 +14,8 @@ import click
 
 from fastlane.discovery import load_app
 from fastlane.server.logs import set_up_logging
-from fastlane.tenancy import script
 from fastlane.testing.portal import Portal
-from fastlane_cli.exec import resource_options
+from fastlane_cli.resources import bound, known_failures_told, resource_options
 
 __all__ = ["command"]
 
@@ -25,25 +23,27 @@ __all__ = ["command"]
 @click.command("shell")
 @resource_options
 @click.argument("target")
-def command(target: str, app_dir: str, config: str | None, embedded: bool) -> None:
+def command(target: str, app_dir: str, config: str | None, embedded: bool, dev: bool) -> None:
     """A Python prompt with TARGET's module, ``app``, and its resources bound. ``await`` works at the top level.
 
     One can publish and query; no subscription and no cron job runs.
+
+    Example: fastlane shell app:app --dev
     """
     set_up_logging("warning", "text")
     app = load_app(target, app_dir)
-    embedded = embedded or os.environ.get("FASTLANE_EMBEDDED", "").lower() in ("1", "true", "on", "yes")
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - lines can be edited then
     portal = Portal()
     try:
-        bound = script(config, embedded)
-        portal.call(bound.__aenter__())
+        resources = bound(config, embedded, dev)
+        with known_failures_told():
+            portal.call(resources.__aenter__())
         try:
             names = {**_names_beside(app), "app": app}
             _Prompt(names, portal).interact(f"{target}, its resources bound; await works here. Ctrl-D ends it.", "")
         finally:
-            portal.call(bound.__aexit__(None, None, None))
+            portal.call(resources.__aexit__(None, None, None))
     finally:
         portal.close()
 
