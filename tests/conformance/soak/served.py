@@ -14,6 +14,7 @@ from tests.servers.spawned import free_port
 __all__ = ["Served"]
 
 CHECKOUT = Path(__file__).parents[3]
+NUMBERED = "tests/conformance/soak/numbered.py:app"
 
 
 class Served:
@@ -27,8 +28,11 @@ class Served:
         ordered: bool,
         ack_deadline: float,
         database: str | None = None,
+        target: str = NUMBERED,
     ) -> None:
         self.directory = directory
+        self.port = free_port()
+        self._target = target
         self.log = directory / "handled.log"
         self._file = directory / "soak.toml"
         self._file.write_text(configuration)
@@ -46,14 +50,14 @@ class Served:
 
     def provision(self) -> None:
         """What a user does once per broker."""
-        command = ["pubsub", "provision", "tests/conformance/soak/numbered.py:app", "--config", str(self._file)]
+        command = ["pubsub", "provision", self._target, "--config", str(self._file)]
         subprocess.run(self._command(*command), env=self.environment, cwd=CHECKOUT, check=True, timeout=120)
 
     def __enter__(self) -> Served:
-        serve = ["serve", "tests/conformance/soak/numbered.py:app", "--workers", "2", "--config", str(self._file)]
+        serve = ["serve", self._target, "--workers", "2", "--config", str(self._file)]
         with open(self._log_file, "w") as output:
             self._process = subprocess.Popen(
-                self._command(*serve, "--port", str(free_port()), "--log-level", "info"),
+                self._command(*serve, "--port", str(self.port), "--log-level", "info"),
                 env=self.environment,
                 cwd=CHECKOUT,
                 stdout=output,
