@@ -48,7 +48,7 @@ async def _look(placements: Placements, provider: Provider, timeout: float, exte
                     "provider %r can't be reached within %g s: the app starts without it, and goes on trying (%s)",
                     provider.name,
                     timeout,
-                    error,
+                    str(error) or "no answer",
                 )
                 return []
             logger.info("provider %r can't be reached, trying again: %s", provider.name, error)
