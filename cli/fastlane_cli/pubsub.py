@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fastlane.errors import ConfigurationError
-from fastlane_cli.resources import Target, run, target_options
+from fastlane.errors import ConfigurationError, FastlaneError
+from fastlane.redaction import redacted
+from fastlane_cli.brokers import administrator_of, find, with_service
+from fastlane_cli.resources import target_options
 
 if TYPE_CHECKING:
     from fastlane.pubsub.envelope import DeadLetter
-    from fastlane.pubsub.provider import Administrator, Backlog, BoundSubscription, Provider
+    from fastlane.pubsub.provider import BoundSubscription, Provider
     from fastlane.pubsub.service import PubSubService
 
 __all__ = ["command"]
 
-T = TypeVar("T")
 LIMIT = 100
+LOOK_SECONDS = 10.0
+"""For a broker that is only asked what waits."""
+
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def _limit_option(text: str) -> Callable[[_Command], _Command]:
+    return click.option("--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help=text)
 
 
 @click.group("pubsub")
@@ -33,44 +43,57 @@ def command() -> None:
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def list_topics(as_json: bool, **options: Any) -> None:
-    """Show every topic and subscription of TARGET: where it goes, and how much waits where the broker tells."""
+    """Show topics and subscriptions: where each one goes, and how much waits where the broker tells.
+
+    What a broker does not tell is "unknown" (null in JSON). Exit code 1 if one can't be asked; the others are shown.
+
+    Example: fastlane pubsub list app:app
+    """
 
     async def work(service: PubSubService) -> list[dict[str, Any]]:
+        placements = service.placements
+        looks = [_look(provider, placements.of(provider)[1]) for provider in placements.providers]
+        backlogs = {source: found for look in await asyncio.gather(*looks) for source, found in look.items()}
         rows: list[dict[str, Any]] = []
-        for topic in service.placements.topics.values():
+        for topic in placements.topics.values():
             row = {"topic": topic.topic.name, "provider": topic.provider.name, "physical": topic.bound.physical}
             rows.append({**row, "subscription": None})
-            async with _administrator(topic.provider) as administrator:
-                for subscription, bound in topic.subscriptions.values():
-                    backlog = await administrator.backlog(bound)
-                    described = {"subscription": subscription.name, "physical": bound.physical}
-                    rows.append({**row, **described, **_described(backlog)})
+            for subscription, bound in topic.subscriptions.values():
+                described = {"subscription": subscription.name, "physical": bound.physical}
+                rows.append({**row, **described, **backlogs[bound.source]})
         return rows
 
-    rows = _with_service(options, work)
+    rows: list[dict[str, Any]] = with_service(options, work, [])
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        if row["subscription"] is None:
-            click.echo(f"{row['topic']}  ({row['provider']}: {row['physical']})")
-            continue
-        counts = ", ".join(f"{row[key]} {word}" for key, word in _WORDS.items())
-        paused = ", paused" if row["paused"] else ""
-        click.echo(f"  {row['subscription']}  ({row['physical']})  {counts}{paused}")
+    else:
+        for row in rows:
+            click.echo(_line(row))
+        if not rows:
+            click.echo(f"{options['target']} declares no topic")
+    errors = dict.fromkeys(row["error"] for row in rows if row.get("error"))
+    for error in errors:
+        click.echo(error, err=True)
+    if errors:
+        sys.exit(1)
 
 
 @command.command("provision")
 @target_options
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def provision(dry_run: bool, **options: Any) -> None:
-    """Make what TARGET's topics and subscriptions need at their brokers. Does nothing the second time."""
+    """Make what topics and subscriptions need at their brokers.
+
+    To be run before a version that declares new ones is served; it does nothing the second time.
+
+    Example: fastlane pubsub provision app:app --dry-run
+    """
 
     async def work(service: PubSubService) -> int:
         count = 0
         for provider in service.placements.providers:
             topics, subscriptions = service.placements.of(provider)
-            async with _administrator(provider) as administrator:
+            async with administrator_of(provider) as administrator:
                 act = administrator.plan if dry_run else administrator.provision
                 for step in await act(topics, subscriptions):
                     count += 1
@@ -78,59 +101,90 @@ def provision(dry_run: bool, **options: Any) -> None:
                     click.echo(f"{provider.name}: {step.action} {step.what} {step.physical}{detail}")
         return count
 
-    if not _with_service(options, work):
+    if not with_service(options, work, 0):
         click.echo("everything is there")
 
 
 @command.command("dead-letters")
 @target_options
 @click.argument("subscription")
-@click.option("--limit", default=LIMIT, show_default=True, help="At most so many, the oldest first.")
+@click.option(
+    "--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="At most so many, the oldest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="A JSON list, with the payloads.")
 def dead_letters(subscription: str, limit: int, as_json: bool, **options: Any) -> None:
-    """List the dead letters of SUBSCRIPTION (topic/subscription, or its name alone). They stay where they are."""
+    """List the dead letters of SUBSCRIPTION.
+
+    They stay where they are. SUBSCRIPTION is topic/subscription, or its name alone where there is one of it.
+
+    Example: fastlane pubsub dead-letters app:app user-signups/send-mail
+    """
 
     async def work(service: PubSubService) -> tuple[Provider, list[DeadLetter]]:
-        provider, bound = _find(service, subscription)
-        async with _administrator(provider) as administrator:
+        provider, bound = find(service, subscription)
+        async with administrator_of(provider) as administrator:
             return provider, list(await administrator.dead_letters(bound, limit))
 
-    provider, letters = _with_service(options, work)
+    provider, letters = with_service(options, work)
+    if letters and provider.capabilities.dead_letters == "received":
+        click.echo("listing receives them under a lease: for a while nobody else sees them", err=True)
     if as_json:
         click.echo(json.dumps([_letter(letter) for letter in letters], indent=2))
         return
-    if provider.capabilities.dead_letters == "received":
-        click.echo("listing receives them under a lease: for a while nobody else sees them", err=True)
     for letter in letters:
         click.echo(f"{letter.id}  {letter.died_at:%Y-%m-%d %H:%M:%S}  attempt {letter.attempt}  {letter.reason}")
-        click.echo(f"    {letter.error}")
-    click.echo(f"{len(letters)} dead letters of {subscription}")
+        click.echo(f"    {redacted(letter.error)}")
+    click.echo(f"{_count(len(letters))} of {subscription}")
 
 
 @command.command("replay")
 @target_options
 @click.argument("subscription")
 @click.argument("ids", nargs=-1)
-@click.option("--limit", default=LIMIT, show_default=True, help="Without IDS: the oldest so many.")
+@click.option(
+    "--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="Without IDS: the oldest so many."
+)
 def replay(subscription: str, ids: tuple[str, ...], limit: int, **options: Any) -> None:
-    """Hand dead letters (those with IDS, or the oldest) to SUBSCRIPTION again, and to no other."""
-    _on_dead_letters(
-        options, subscription, "replayed", lambda desk, bound: desk.replay(bound, list(ids) or None, limit)
-    )
+    """Hand dead letters to SUBSCRIPTION again, and to no other.
+
+    Those with IDS, or the oldest. Exit code 1 if there is none with one of the IDS.
+
+    Example: fastlane pubsub replay app:app user-signups/send-mail
+    """
+
+    async def work(service: PubSubService) -> int:
+        provider, bound = find(service, subscription)
+        async with administrator_of(provider) as administrator:
+            return await administrator.replay(bound, list(ids) or None, limit)
+
+    _tell(with_service(options, work), subscription, "replayed", ids)
 
 
 @command.command("purge")
 @target_options
 @click.argument("subscription")
 @click.argument("ids", nargs=-1)
-@click.option("--limit", default=LIMIT, show_default=True, help="Without IDS: the oldest so many.")
+@click.option(
+    "--limit", default=LIMIT, show_default=True, type=click.IntRange(1), help="Without IDS: the oldest so many."
+)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def purge(subscription: str, ids: tuple[str, ...], limit: int, yes: bool, **options: Any) -> None:
-    """Remove dead letters of SUBSCRIPTION (those with IDS, or the oldest) for good."""
-    if not yes:
-        click.confirm(f"remove {len(ids) or f'up to {limit}'} dead letters of {subscription} for good?", abort=True)
-    chosen = list(ids) or None
-    _on_dead_letters(options, subscription, "purged", lambda broker, bound: broker.purge(bound, chosen, limit))
+    """Remove dead letters of SUBSCRIPTION for good.
+
+    Those with IDS, or the oldest. Exit code 1 if there is none with one of the IDS.
+
+    Example: fastlane pubsub purge app:app user-signups/send-mail --limit 1000
+    """
+
+    async def work(service: PubSubService) -> int:
+        provider, bound = find(service, subscription)
+        if not yes:
+            which = _count(len(set(ids))) if ids else f"up to {_count(limit)}"
+            click.confirm(f"remove {which} of {subscription} for good?", abort=True)
+        async with administrator_of(provider) as administrator:
+            return await administrator.purge(bound, list(ids) or None, limit)
+
+    _tell(with_service(options, work), subscription, "purged", ids)
 
 
 @command.command("publish")
@@ -139,37 +193,60 @@ def purge(subscription: str, ids: tuple[str, ...], limit: int, yes: bool, **opti
 @click.argument("event")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
 @click.option("--key", help="The ordering key, instead of the field that the topic is ordered by.")
-@click.option("--delay", help="Before anybody gets it, such as 10m.")
+@click.option("--delay", metavar="DURATION", help="Nobody gets it before, such as 10m.")
+@click.option("--dedupe-id", metavar="TEXT", help="A second one with the same is dropped, where the broker can.")
 def publish(
-    topic: str, event: str, attributes: tuple[str, ...], key: str | None, delay: str | None, **options: Any
+    topic: str,
+    event: str,
+    attributes: tuple[str, ...],
+    key: str | None,
+    delay: str | None,
+    dedupe_id: str | None,
+    **options: Any,
 ) -> None:
-    """Publish EVENT, as JSON, to TOPIC. It is checked against the topic's type first. Prints the message's id."""
+    """Publish EVENT, as JSON, to TOPIC.
+
+    It is checked against the topic's type first; - reads it from standard input. Prints the message's id.
+
+    Example: fastlane pubsub publish app:app user-signups '{"id": 1}'
+    """
+    text = sys.stdin.read() if event == "-" else event
 
     async def work(service: PubSubService) -> str:
         placement = service.placements.topics.get(topic)
         if placement is None:
-            raise ConfigurationError(f"there is no topic {topic!r}: {', '.join(service.placements.topics) or 'none'}")
+            known = ", ".join(service.placements.topics)
+            raise ConfigurationError(f"there is no topic {topic!r}\n    mend: write one of {known}")
+        named = dict(_attribute(pair) for pair in attributes)
         try:
-            value = placement.topic.decode(event.encode())
-            named = dict(_attribute(text) for text in attributes)
+            value = placement.topic.decode(text.encode())
         except ValueError as error:
             raise click.UsageError(f"EVENT is none of {topic}: {error}") from None
         await service.open()
         try:
-            return await placement.topic.publish(value, attributes=named or None, ordering_key=key, delay=delay)
+            return await placement.topic.publish(
+                value, attributes=named or None, ordering_key=key, delay=delay, dedupe_id=dedupe_id
+            )
+        except ConfigurationError:
+            raise
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         finally:
             await service.close()
 
-    click.echo(_with_service(options, work))
+    click.echo(with_service(options, work))
 
 
 @command.command("pause")
 @target_options
 @click.argument("subscription")
 def pause(subscription: str, **options: Any) -> None:
-    """Stop handing out SUBSCRIPTION's messages, on all machines, until it is resumed."""
+    """Stop handing out SUBSCRIPTION's messages, on all machines.
+
+    Until it is resumed; what is published meanwhile waits.
+
+    Example: fastlane pubsub pause app:app user-signups/send-mail
+    """
     _set_paused(options, subscription, True)
 
 
@@ -177,23 +254,59 @@ def pause(subscription: str, **options: Any) -> None:
 @target_options
 @click.argument("subscription")
 def resume(subscription: str, **options: Any) -> None:
-    """Hand out SUBSCRIPTION's messages again."""
+    """Hand out SUBSCRIPTION's messages again.
+
+    Example: fastlane pubsub resume app:app user-signups/send-mail
+    """
     _set_paused(options, subscription, False)
 
 
 _WORDS = {"waiting": "waiting", "in_flight": "in flight", "dead": "dead"}
 
 
-def _described(backlog: Backlog) -> dict[str, Any]:
-    counts = {"waiting": backlog.waiting, "in_flight": backlog.in_flight, "dead": backlog.dead}
-    return {**{key: "unknown" if count is None else count for key, count in counts.items()}, "paused": backlog.paused}
+async def _look(provider: Provider, subscriptions: Sequence[BoundSubscription]) -> dict[str, dict[str, Any]]:
+    """What waits, by source. A broker that can't be asked leaves an error in its place."""
+    unknown: dict[str, Any] = {**dict.fromkeys(_WORDS), "paused": None}
+    found: dict[str, dict[str, Any]] = {}
+    failure: str | None = None
+    try:
+        async with administrator_of(provider, LOOK_SECONDS) as administrator:
+            for bound in subscriptions:
+                try:
+                    backlog = await administrator.backlog(bound)
+                except FastlaneError as error:
+                    found[bound.source] = {**unknown, "error": redacted(f"provider {provider.name!r}: {error}")}
+                else:
+                    counts = {key: getattr(backlog, key) for key in (*_WORDS, "paused")}
+                    found[bound.source] = {**counts, "error": None}
+    except FastlaneError as error:
+        failure = redacted(str(error))
+    return {bound.source: found.get(bound.source, {**unknown, "error": failure}) for bound in subscriptions}
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["subscription"] is None:
+        return f"{row['topic']}  ({row['provider']}: {row['physical']})"
+    counts = ", ".join(f"{'unknown' if row[key] is None else row[key]} {word}" for key, word in _WORDS.items())
+    return f"  {row['subscription']}  ({row['physical']})  {counts}{', paused' if row['paused'] else ''}"
+
+
+def _count(number: int) -> str:
+    return f"{number} dead {'letter' if number == 1 else 'letters'}"
+
+
+def _tell(count: int, subscription: str, done: str, ids: tuple[str, ...]) -> None:
+    click.echo(f"{_count(count)} of {subscription} {done}")
+    lacking = len(set(ids)) - count
+    if lacking > 0:
+        raise click.ClickException(f"{lacking} of the IDS {'is' if lacking == 1 else 'are'} not among its dead letters")
 
 
 def _letter(letter: DeadLetter) -> dict[str, Any]:
     return {
         "id": letter.id,
         "reason": letter.reason,
-        "error": letter.error,
+        "error": redacted(letter.error),
         "attempt": letter.attempt,
         "source": letter.source,
         "published_at": letter.published_at.isoformat(),
@@ -211,65 +324,11 @@ def _attribute(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _with_service(options: dict[str, Any], work: Callable[[PubSubService], Coroutine[Any, Any, T]]) -> T:
-    target = Target(**options)
-
-    async def main() -> T:
-        from fastlane.pubsub.service import PubSubService
-
-        return await work(await target.service(PubSubService, "topic"))
-
-    return run(main())
-
-
-def _on_dead_letters(
-    options: dict[str, Any],
-    subscription: str,
-    done: str,
-    act: Callable[[Administrator, BoundSubscription], Coroutine[Any, Any, int]],
-) -> None:
-    async def work(service: PubSubService) -> int:
-        provider, bound = _find(service, subscription)
-        async with _administrator(provider) as administrator:
-            return await act(administrator, bound)
-
-    click.echo(f"{_with_service(options, work)} dead letters of {subscription} {done}")
-
-
 def _set_paused(options: dict[str, Any], subscription: str, paused: bool) -> None:
     async def work(service: PubSubService) -> None:
-        provider, bound = _find(service, subscription)
-        async with _administrator(provider) as administrator:
+        provider, bound = find(service, subscription)
+        async with administrator_of(provider) as administrator:
             await administrator.pause(bound, paused)
 
-    _with_service(options, work)
+    with_service(options, work)
     click.echo(f"{subscription} {'is paused' if paused else 'goes on'}")
-
-
-def _find(service: PubSubService, name: str) -> tuple[Provider, BoundSubscription]:
-    """The subscription that is called ``topic/name``, or ``name`` where that is enough."""
-    found = [
-        (placement.provider, bound)
-        for placement in service.placements.topics.values()
-        for _, bound in placement.subscriptions.values()
-        if name in (bound.name, bound.source)
-    ]
-    if len(found) == 1:
-        return found[0]
-    known = sorted(
-        bound.source
-        for placement in service.placements.topics.values()
-        for _, bound in placement.subscriptions.values()
-    )
-    problem = "there is no subscription" if not found else "there are several subscriptions"
-    raise ConfigurationError(f"{problem} {name!r}\n    mend: write one of {', '.join(known) or 'none'}")
-
-
-@asynccontextmanager
-async def _administrator(provider: Provider) -> AsyncIterator[Administrator]:
-    administrator = await provider.open_administrator()
-    try:
-        async with asyncio.timeout(120):
-            yield administrator
-    finally:
-        await administrator.close()
