@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import click
 
 from fastlane.errors import ConfigurationError
+from fastlane_cli.databases import Place, places_of
 from fastlane_cli.resources import Target, run, target_options
 
 if TYPE_CHECKING:
     from fastlane.sql import Database
-    from fastlane.sql.migrations import Migrator
-    from fastlane.sql.service import SqlService
+    from fastlane.sql.migrations import MigrationStatus
     from fastlane.sql.settings import ConnectionSettings
 
 __all__ = ["command"]
@@ -40,49 +43,16 @@ def _database_option(function: _Command) -> _Command:
     )
 
 
-class Place:
-    """A declared database, and how to reach it.
-
-    Attributes:
-        is_embedded: it lives in the project's own server.
-    """
-
-    def __init__(self, database: Database, settings: ConnectionSettings, *, is_embedded: bool) -> None:
-        self.database = database
-        self.settings = settings
-        self.is_embedded = is_embedded
-
-    @property
-    def name(self) -> str:
-        return self.database.name
-
-    def migrators(self) -> list[Migrator]:
-        """The framework's own, and the user's."""
-        from fastlane.sql.migrations import Migrator
-        from fastlane.sql.preparation import migrations_of
-
-        return [Migrator.of_framework(), Migrator(self.name, migrations_of(self.database))]
-
-    async def migrate(self) -> int:
-        """Apply what is pending; answers how many of the user's."""
-        from fastlane.sql.preparation import connected
-
-        async with connected(self.settings) as connection:
-            framework, own = self.migrators()
-            await framework.apply(connection)
-            applied = await own.apply(connection)
-        for migration in applied:
-            click.echo(f"{self.name}: {migration.title} applied")
-        return len(applied)
-
-
 @command.command("migrate")
 @target_options
 @_database_option
 def migrate(name: str | None, **options: Any) -> None:
-    """Apply the pending migrations of TARGET's databases, and of the framework's own tables.
+    """Apply what is pending in TARGET's databases.
 
-    One machine at a time: others that do the same meanwhile wait. One that fails leaves its database as it was.
+    Of the framework's own tables, too. One machine at a time: others that do the same meanwhile wait. A migration that
+    fails leaves its database as it was.
+
+    Example: fastlane sql migrate app:app
     """
 
     async def work(places: list[Place]) -> None:
@@ -96,32 +66,35 @@ def migrate(name: str | None, **options: Any) -> None:
 @command.command("status")
 @target_options
 @_database_option
-def status(name: str | None, **options: Any) -> None:
-    """Show which migrations are applied, and which are pending. Exit code 1 unless all is in order."""
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def status(name: str | None, as_json: bool, **options: Any) -> None:
+    """Show what is applied, and what is pending. Exit code 1 unless all is in order.
 
-    async def work(places: list[Place]) -> bool:
-        from fastlane.sql.preparation import connected
+    Example: fastlane sql status app:app --dev
+    """
 
-        in_order = True
+    async def work(places: list[Place]) -> list[dict[str, Any]]:
+        rows = []
         for place in places:
-            async with connected(place.settings) as connection:
-                framework, own = place.migrators()
+            framework, own = place.migrators()
+            async with place.connected() as connection:
                 tables = await framework.status(connection)
-                found = await own.status(connection)
-            wrong = {id(migration) for migration in (*found.edited, *found.out_of_order)}
-            click.echo(f"{place.name}:")
-            for row in found.applied:
-                changed = any(m.version == row.version for m in found.edited)
-                note = "  CHANGED since" if changed else ""
-                click.echo(f"  {row.version:04d}_{row.name}  applied {row.applied_at:%Y-%m-%d %H:%M:%S}{note}")
-            for migration in found.pending:
-                click.echo(f"  {migration.title}  {'OUT OF ORDER' if id(migration) in wrong else 'pending'}")
-            if tables.pending:
-                click.echo("  (the framework's own tables are pending, too)")
-            in_order = in_order and not (found.pending or found.edited or found.out_of_order or tables.pending)
-        return in_order
+                rows.append(_described(place.name, await own.status(connection), is_ready=not tables.pending))
+        return rows
 
-    if not _with_places(options, name, work):
+    rows = _with_places(options, name, work)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    for row in () if as_json else rows:
+        click.echo(f"{row['database']}:")
+        for migration in row["migrations"]:
+            applied = f"  {migration['applied_at'][:19].replace('T', ' ')}" if migration["applied_at"] else ""
+            click.echo(f"  {migration['migration']}  {migration['state']}{applied}")
+        if not row["migrations"]:
+            click.echo("  it has no migrations")
+        if not row["framework_tables"]:
+            click.echo("  (the framework's own tables are pending, too)")
+    if not all(row["in_order"] for row in rows):
         sys.exit(1)
 
 
@@ -131,16 +104,26 @@ def status(name: str | None, **options: Any) -> None:
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="So many, the newest first.")
 @click.option("--confirm", metavar="NAME", help="The database's name, instead of being asked for it.")
 def rollback(name: str | None, steps: int, confirm: str | None, **options: Any) -> None:
-    """Undo the newest migrations, by their .down.sql files."""
+    """Undo the newest migrations, by their .down.sql files.
+
+    Off the embedded server it asks for the database's name.
+
+    Example: fastlane sql rollback app:app --dev --steps 2
+    """
 
     async def work(places: list[Place]) -> None:
-        from fastlane.sql.preparation import connected
-
         place = _only(places)
+        migrator = place.migrators()[1]
         _make_sure(place, confirm, f"undo {steps} of its migrations")
-        async with connected(place.settings) as connection:
-            for migration in await place.migrators()[1].rollback(connection, steps):
-                click.echo(f"{place.name}: {migration.title} undone")
+        async with place.connected() as connection:
+            # One at a time: those before the one that can't be undone are, and are told.
+            for _ in range(steps):
+                undone = await migrator.rollback(connection, 1)
+                for migration in undone:
+                    click.echo(f"{place.name}: {migration.title} undone")
+                if not undone:
+                    click.echo(f"{place.name}: nothing is left to be undone")
+                    return
 
     _with_places(options, name, work)
 
@@ -150,10 +133,15 @@ def rollback(name: str | None, steps: int, confirm: str | None, **options: Any) 
 @click.argument("title")
 @_database_option
 def new(title: str, name: str | None, **options: Any) -> None:
-    """Make the file of a new migration, called TITLE, with the next number."""
+    """Make the file of a new migration, called TITLE.
+
+    It gets the next number, beside the module that declares the database. Needs no configuration.
+
+    Example: fastlane sql new app:app "add likes"
+    """
     from fastlane.sql.migrations import new_migration
 
-    database = _chosen(Target(**options), name)
+    database = _chosen(Target(**options, is_checked=False), name)
     if database.migrations is None:
         raise ConfigurationError(f"database {database.name!r} says migrations=None: they are another tool's")
     path = new_migration(Path(database.place.file).parent / database.migrations, title)
@@ -165,16 +153,23 @@ def new(title: str, name: str | None, **options: Any) -> None:
 @_database_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def shell(name: str | None, arguments: tuple[str, ...], **options: Any) -> None:
-    """Open psql on a database. ARGUMENTS (behind --) are psql's: fastlane sql shell app:app -- -c 'select 1'"""
+    """Open psql on a database.
+
+    ARGUMENTS, behind --, are psql's. The password is handed to it in its environment.
+
+    Example: fastlane sql shell app:app --dev -- -c 'SELECT 1'
+    """
 
     async def work(places: list[Place]) -> int:
-        place = _only(places)
-        address, password = _without_password(place.settings.dsn)
-        environment = {**os.environ, **({} if password is None else {"PGPASSWORD": password})}
-        # No thread: a terminal's signals are psql's, and nothing else runs here.
-        return subprocess.run([_psql(), address, *arguments], env=environment).returncode
+        settings = _only(places).settings
+        address, password = _without_password(settings.dsn, settings.current().password)
+        environment = {**_tls(settings), **os.environ, **({} if password is None else {"PGPASSWORD": password})}
+        program = _psql()
+        with _interrupts_left_to_others():
+            return subprocess.run([program, address, *arguments], env=environment).returncode
 
-    sys.exit(_with_places(options, name, work))
+    code = _with_places(options, name, work)
+    sys.exit(code if code >= 0 else 128 - code)
 
 
 @command.command("url")
@@ -182,7 +177,12 @@ def shell(name: str | None, arguments: tuple[str, ...], **options: Any) -> None:
 @_database_option
 @click.option("--show-password", is_flag=True, help="With the password in it.")
 def url(name: str | None, show_password: bool, **options: Any) -> None:
-    """Print the url of a database, for other tools. An embedded server runs while somebody uses it, and 5 s longer."""
+    """Print the url of a database, for other tools.
+
+    An embedded server runs while somebody uses it, and 5 s longer: fastlane exec keeps it running for a command.
+
+    Example: fastlane sql url app:app --show-password
+    """
 
     async def work(places: list[Place]) -> str:
         dsn = _only(places).settings.dsn
@@ -196,35 +196,22 @@ def url(name: str | None, show_password: bool, **options: Any) -> None:
 @_database_option
 @click.option("--confirm", metavar="NAME", help="The database's name, instead of being asked for it.")
 def reset(name: str | None, confirm: str | None, **options: Any) -> None:
-    """Remove everything in a database, and apply all migrations to the empty one."""
+    """Remove everything in a database, and migrate the empty one.
+
+    Off the embedded server it asks for the database's name.
+
+    Example: fastlane sql reset app:app --dev
+    """
 
     async def work(places: list[Place]) -> None:
-        from fastlane.sql.preparation import connected, recreate
-
         place = _only(places)
-        _make_sure(place, confirm, "remove everything in it")
-        if place.is_embedded:
-            await recreate(place.name)
-        else:
-            async with connected(place.settings) as connection:
-                await connection.execute(_EMPTY)
+        place.migrators()  # files that make no sense are told before anything is removed
+        _make_sure(place, confirm, f"remove everything in the database {place.name!r}")
+        await place.empty()
         await place.migrate()
         click.echo(f"{place.name}: begun anew")
 
     _with_places(options, name, work)
-
-
-# Not DROP DATABASE: whoever owns a database need not have the right to make one.
-_EMPTY = """
-DO $$ DECLARE name text; BEGIN
-    FOR name IN
-        SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
-    LOOP
-        EXECUTE format('DROP SCHEMA %I CASCADE', name);
-    END LOOP;
-    CREATE SCHEMA public;
-END $$
-"""
 
 
 def _with_places(options: dict[str, Any], name: str | None, work: Callable[[list[Place]], Coroutine[Any, Any, T]]) -> T:
@@ -232,27 +219,46 @@ def _with_places(options: dict[str, Any], name: str | None, work: Callable[[list
     target = Target(**options)
 
     async def main() -> T:
+        from fastlane.resources.declaration import declared_resources
+        from fastlane.sql import Database
         from fastlane.sql.preparation import embedded_urls
         from fastlane.sql.service import SqlService
 
         service = await target.service(SqlService, "database")
+        chosen = [_chosen(target, name)] if name else list(declared_resources(Database).values())
         async with AsyncExitStack() as stack:
             service.receive(await embedded_urls(service, stack))
-            return await work(_places(service, target, name))
+            return await work(places_of(service, chosen))
 
-    try:
-        return run(main())
-    except OSError as error:
-        raise click.ClickException(f"the database can't be reached: {error}") from error
+    return run(main())
 
 
-def _places(service: SqlService, target: Target, name: str | None) -> list[Place]:
-    from fastlane.resources.declaration import declared_resources
-    from fastlane.sql import Database
-
-    chosen = [_chosen(target, name)] if name else list(declared_resources(Database).values())
-    embedded = service.embedded_names
-    return [Place(one, service.settings_of(one.name), is_embedded=one.name in embedded) for one in chosen]
+def _described(name: str, found: MigrationStatus, *, is_ready: bool) -> dict[str, Any]:
+    edited = {migration.version for migration in found.edited}
+    unknown = {row.version for row in found.unknown}
+    late = {migration.version for migration in found.out_of_order}
+    migrations: list[dict[str, Any]] = [
+        {
+            "migration": f"{row.version:04d}_{row.name}",
+            "state": "CHANGED since it was applied"
+            if row.version in edited
+            else "applied by a newer version of the code"
+            if row.version in unknown
+            else "applied",
+            "applied_at": row.applied_at.isoformat(),
+        }
+        for row in found.applied
+    ]
+    migrations += [
+        {
+            "migration": migration.title,
+            "state": "OUT OF ORDER" if migration.version in late else "pending",
+            "applied_at": None,
+        }
+        for migration in found.pending
+    ]
+    in_order = is_ready and not (found.pending or found.edited)
+    return {"database": name, "in_order": in_order, "framework_tables": is_ready, "migrations": migrations}
 
 
 def _chosen(target: Target, name: str | None) -> Database:
@@ -263,7 +269,11 @@ def _chosen(target: Target, name: str | None) -> Database:
     if name is None and len(databases) == 1:
         return next(iter(databases.values()))
     if name not in databases:
-        problem = f"there is no database {name!r}" if name else f"{target.name} declares {len(databases)} databases"
+        problem = (
+            f"{target.name} declares no database {name!r}"
+            if name
+            else f"{target.name} declares {len(databases)} databases"
+        )
         raise ConfigurationError(f"{problem}\n    mend: --database with one of {', '.join(databases) or 'none'}")
     return databases[name]
 
@@ -285,14 +295,39 @@ def _make_sure(place: Place, confirm: str | None, what: str) -> None:
         raise click.ClickException("nothing was done: that is not the database's name")
 
 
-def _without_password(dsn: str) -> tuple[str, str | None]:
-    """The url as others may see it, and its password."""
+def _without_password(dsn: str, configured: str | None = None) -> tuple[str, str | None]:
+    """The url as others may see it, and its password: the ``configured`` one, else what stands in it."""
     parts = urlsplit(dsn)
     user, at, place = parts.netloc.rpartition("@")
-    name, separator, password = user.partition(":")
-    if not separator:
-        return dsn, None
-    return parts._replace(netloc=f"{name}{at}{place}").geturl(), unquote(password)
+    user, separator, password = user.partition(":")
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(key, value) for key, value in query if key not in ("password", "sslpassword")]
+    found = dict(query).get("password", unquote(password) if separator else None)
+    query_text = f"?{urlencode(kept, safe='/', quote_via=quote)}" if kept else ""
+    # By hand: urlunsplit leaves out an authority that is empty.
+    return f"{parts.scheme}://{user}{at}{place}{parts.path}{query_text}", found if configured is None else configured
+
+
+def _tls(settings: ConnectionSettings) -> dict[str, str]:
+    """How the application's own connections are secured, in libpq's words. A variable of the user's wins."""
+    secured = settings.arguments()["ssl"]
+    if not isinstance(secured, ssl.SSLContext):
+        return {"PGSSLMODE": secured}
+    if secured.verify_mode is ssl.CERT_NONE:
+        return {"PGSSLMODE": "require"}
+    mode = "verify-full" if secured.check_hostname else "verify-ca"
+    authorities = settings.current().ca or ssl.get_default_verify_paths().cafile or "system"
+    return {"PGSSLMODE": mode, "PGSSLROOTCERT": authorities}
+
+
+@contextmanager
+def _interrupts_left_to_others() -> Iterator[None]:
+    """Ctrl-C is psql's, which ends a query with it and goes on. Not SIG_IGN: psql would inherit that."""
+    kept = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, kept)
 
 
 def _psql() -> str:
