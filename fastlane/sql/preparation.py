@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from fastlane.errors import ConfigurationError, FastlaneError
 from fastlane.resources.configuration import DatabaseOptions
-from fastlane.sql.embedded import EmbeddedServer, clone_for_test, create_database, drop_database
+from fastlane.sql.embedded import PORT, EmbeddedServer, Watch, clone_for_test, create_database, drop_database
 from fastlane.sql.migrations import Migration, Migrator, read_migrations
 from fastlane.sql.settings import ConnectionSettings
 
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from fastlane.sql.database import Database
     from fastlane.sql.service import SqlService
 
-__all__ = ["connected", "embedded_urls", "hold_server", "migrations_of", "prepare_databases", "recreate"]
+__all__ = [
+    "connected",
+    "embedded_urls",
+    "hold_server",
+    "migrations_of",
+    "prepare_databases",
+    "recreate",
+    "watch_server",
+]
 
 PATIENCE = 0.8
 """Of the boot timeout, for a server that can't be reached: what says so must come before the boot is given up."""
@@ -87,6 +95,14 @@ async def hold_server(stack: AsyncExitStack) -> EmbeddedServer:
     await server.hold()
     stack.callback(server.release)
     return server
+
+
+async def watch_server(stack: AsyncExitStack) -> None:
+    """The same, and started again when it or its keeper is killed, as long as the running loop does."""
+    server = await hold_server(stack)
+    watch = Watch(server)
+    watch.start()
+    stack.push_async_callback(watch.stop)
 
 
 def migrations_of(database: Database) -> list[Migration]:
@@ -178,4 +194,4 @@ def _settings(server: EmbeddedServer, physical: str) -> ConnectionSettings:
 
 
 def _url(server: EmbeddedServer, physical: str) -> str:
-    return f"postgresql://{server.user}@/{quote(physical)}?host={quote(server.host)}"
+    return f"postgresql://{server.user}@/{quote(physical)}?host={quote(server.host)}&port={PORT}"

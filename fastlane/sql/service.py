@@ -82,11 +82,11 @@ class SqlService(Service):
         from fastlane.sql.pool import Pool
 
         databases = declared_resources(Database)
-        if self._embedded and self._preparation is None:
-            from fastlane.sql.preparation import hold_server
+        if self._embedded and self.surroundings.mode != "test":
+            from fastlane.sql.preparation import watch_server
 
-            self._preparation = contextlib.AsyncExitStack()
-            await hold_server(self._preparation)
+            self._preparation = self._preparation or contextlib.AsyncExitStack()
+            await watch_server(self._preparation)
         servers = [self.settings_of(name).server for name in databases]
         for name, database in databases.items():
             settings = self.settings_of(name)

@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.25
 INITIALISE_SECONDS = 120.0
 STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
+_PASSED = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL")
 _LOG_BYTES = 4 * 1024 * 1024
 
 
@@ -127,7 +128,9 @@ class Keeper:
             server.wait(STOP_SECONDS)
 
     def _spawn(self) -> dict[str, Any]:
-        return {"cwd": "/", "umask": 0o077, **self._order["spawn"]}
+        # Another account's processes may read the environment of a server that was dropped to it: no secret goes there.
+        environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        return {"cwd": "/", "umask": 0o077, "env": environment, **self._order["spawn"]}
 
     def _last_words(self) -> str:
         with open(self._order["log"], "rb") as log:

@@ -24,10 +24,13 @@ LINGER_SECONDS = 5.0
 START_SECONDS = 90.0
 """Of ``initdb`` and the start, on a slow machine."""
 _LOOK_SECONDS = 0.02
+PORT = 5432
+"""It names the socket. Told everywhere: libpq's default and asyncpg's are what PGPORT says."""
 _KEEPER = "from fastlane.sql.embedded.keeper import main; main()"
 # PERF: small, since it runs beside the editor: 57 MB for all nine processes of an idle server.
 _SETTINGS = {
     "listen_addresses": "",
+    "port": str(PORT),
     "max_connections": "100",
     "shared_buffers": "32MB",
     "unix_socket_permissions": "0700",
@@ -69,6 +72,11 @@ class EmbeddedServer:
     @property
     def is_held(self) -> bool:
         return self._lock is not None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it takes connections, as its own files say: three calls of the kernel."""
+        return self._site is not None and _is_ready(self._site)
 
     async def hold(self) -> None:
         """Start the server unless it runs, and keep it running until `release`, or the end of this process.
@@ -155,7 +163,7 @@ class EmbeddedServer:
                 start_new_session=True,
                 check=True,
                 cwd="/",
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env={**_environment(), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
 
     def _await_keeper(self, site: Site, deadline: float) -> None:
@@ -181,6 +189,11 @@ class EmbeddedServer:
                 f"the embedded PostgreSQL did not start within {START_SECONDS:g} s\n    mend: look into {site.log}"
             )
         time.sleep(_LOOK_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """Without what is said to clients and servers of PostgreSQL in general: PGPORT, PGDATA, PGOPTIONS …"""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _try(descriptor: int, kind: int) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fastlane.errors import ConfigurationError
-from fastlane.sql.embedded import EmbeddedServer, clone_for_test, create_database, drop_database
+from fastlane.sql.embedded import EmbeddedServer, Watch, clone_for_test, create_database, databases, drop_database
 from fastlane.sql.embedded import binaries as binaries_module
 from tests.sql.embedded.conftest import connected, run
 
@@ -104,6 +106,40 @@ class TestServer:
             user.wait()
         os.kill(postmaster, 0)
         assert postmaster_of(server) == postmaster
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs a parent-death signal")
+    @pytest.mark.parametrize("victim", ["server", "keeper"])
+    def test_killed_under_a_user_that_watches_it_comes_back_by_itself(
+        self, server: EmbeddedServer, tmp_path: Path, victim: str
+    ) -> None:
+        async def main() -> None:
+            await server.hold()
+            await create_database(server, "kept")
+            watch = Watch(server)
+            watch.start()
+            postmaster = postmaster_of(server)
+            os.kill(postmaster if victim == "server" else keeper_of(tmp_path / "state"), signal.SIGKILL)
+            wait_for_end(postmaster)
+            async with asyncio.timeout(30):
+                while not server.runs or postmaster_of(server) == postmaster:
+                    await asyncio.sleep(0.02)
+            await watch.stop()
+            async with connected(server, "kept") as connection:
+                assert await connection.fetchval("SELECT 1") == 1
+
+        run(main())
+
+    def test_what_is_said_to_postgresql_in_general_does_not_reach_it(
+        self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in {"PGPORT": "6543", "PGDATABASE": "no", "PGUSER": "no", "PGDATA": "/no"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MAIL_KEY", "a secret")
+        server.hold_blocking()
+        with open(f"/proc/{postmaster_of(server)}/environ", "rb") as environment:
+            assert b"MAIL_KEY" not in environment.read()
+        monkeypatch.delenv("PGPORT")
+        run(create_database(server, "reached"))
 
     def test_two_that_start_at_once_share_one_server(self, tmp_path: Path) -> None:
         state = tmp_path / "state"
@@ -227,6 +263,38 @@ class TestDatabases:
             with pytest.raises(RuntimeError):
                 await clone_for_test(server, "blog", "v1", fail)
             assert await clone_for_test(server, "blog", "v1", work)
+
+        run(main())
+
+    def test_a_database_that_a_killed_process_of_the_same_number_left_is_in_nobodys_way(
+        self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def work(name: str) -> None:
+            return None
+
+        async def main() -> None:
+            await server.hold()
+            monkeypatch.setattr(databases, "_counter", itertools.count())
+            left = await clone_for_test(server, "blog", "v1", work)
+            monkeypatch.setattr(databases, "_counter", itertools.count())
+            assert await clone_for_test(server, "blog", "v1", work) == left
+
+        run(main())
+
+    def test_templates_of_migrations_that_were_edited_do_not_pile_up(
+        self, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def work(name: str) -> None:
+            return None
+
+        async def main() -> None:
+            await server.hold()
+            monkeypatch.setattr(databases, "KEPT_TEMPLATES", 2)
+            for version in ("v1", "v2", "v3"):
+                await clone_for_test(server, "blog", version, work)
+            async with connected(server) as connection:
+                names = await connection.fetch("SELECT FROM pg_database WHERE datname LIKE 'fastlane-test-template-%'")
+            assert len(names) == 2
 
         run(main())
 
