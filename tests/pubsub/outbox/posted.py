@@ -36,12 +36,15 @@ async def bound(database: Database, url: str, *, most: int = 5) -> AsyncIterator
 
 
 @asynccontextmanager
-async def serving(mode: Mode = "test", *, start: bool = True, **document: Any) -> AsyncIterator[PubSubService]:
+async def serving(
+    mode: Mode = "test", *, start: bool = True, prepare: bool = True, **document: Any
+) -> AsyncIterator[PubSubService]:
     configuration = msgspec.convert(document, ResourceConfiguration)
     service = PubSubService(configuration, Surroundings(mode=mode, boot_timeout=5.0))
     assert list(service.check()) == []
     try:
-        service.receive(await service.prepare())
+        if prepare:
+            service.receive(await service.prepare())
         await service.open()
         if start:
             await service.start()

@@ -12,6 +12,7 @@ from fastlane.pubsub.envelope import DeadLetter, Delivery, Outgoing
 from fastlane.pubsub.identifiers import uuid7
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Publisher, Source
 from fastlane.pubsub.providers.postgres import PostgresProvider
+from fastlane.pubsub.providers.postgres.doorbell import Doorbell
 from fastlane.resources.configuration import DatabaseOptions, PostgresOptions
 from fastlane.sql import Database
 from fastlane.sql.settings import ConnectionSettings
@@ -75,6 +76,11 @@ class Broker:
         source = await self.provider.open_source(one)
         self._sources.append(source)
         return source
+
+    @property
+    def doorbell(self) -> Doorbell:
+        (station,) = self.provider._stations.values()
+        return station.doorbell
 
     async def provider_backlog(
         self, topic: BoundTopic = PLAIN
