@@ -198,7 +198,8 @@ class Migrator:
         """Raise where files and database contradict each other; an unknown newer one is only worth a warning."""
         mistakes = [
             f"{migration.up} was changed after it was applied\n"
-            "    mend: restore it, and write the change as a new migration"
+            "    mend: restore it, and write the change as a new migration; or, where nothing is to be kept, "
+            "begin anew: fastlane sql reset"
             for migration in status.edited
         ]
         mistakes += [
