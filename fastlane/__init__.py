@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from fastlane.middleware.chain import CallNext
     from fastlane.params import Body, Cookie, Depends, Form, Header, Path, Query, State
+    from fastlane.resources.declaration import NotBound
     from fastlane.routing.router import Router
     from fastlane.websocket import WebSocket, WebSocketDisconnect
 
@@ -87,6 +88,7 @@ __all__ = [
     "InvalidArgument",
     "JSONResponse",
     "MethodNotAllowed",
+    "NotBound",
     "NotFound",
     "OutOfRange",
     "Path",
@@ -126,6 +128,7 @@ _HOMES = {
     ),
     "fastlane.middleware.chain": ("CallNext",),
     "fastlane.params": ("Body", "Cookie", "Depends", "Form", "Header", "Path", "Query", "State"),
+    "fastlane.resources.declaration": ("NotBound",),
     "fastlane.routing.router": ("Router",),
     "fastlane.websocket": ("WebSocket", "WebSocketDisconnect"),
 }
