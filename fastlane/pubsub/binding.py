@@ -148,7 +148,10 @@ class TopicBinding:
         return key
 
     def _delay(self, topic: Topic[Any], delay: Duration) -> float:
-        wanted = seconds(delay)
+        try:
+            wanted = seconds(delay)
+        except ValueError as error:
+            raise ValueError(f"topic {topic.name!r}: delay={delay!r}, expected {error}") from None
         able, name = self.provider.capabilities, self.provider.name
         if able.max_delay is not None and wanted > able.max_delay:
             limit = "no delays" if able.max_delay == 0 else f"delays of at most {able.max_delay:g} s"
@@ -171,6 +174,8 @@ class TopicBinding:
 
 
 def _checked(topic: str, attributes: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(attributes, Mapping):
+        raise TypeError(f"topic {topic!r}: attributes={attributes!r}, expected a dict of texts")
     for name, value in attributes.items():
         problem = attribute_name_problem(name)
         if problem is not None:

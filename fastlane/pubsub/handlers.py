@@ -91,7 +91,10 @@ def takes_of(handler: Any, event: Any, *, batch: bool, frame: FrameType | None) 
         problem = f"it takes {written}, and with batch= it gets a list of {described(event)}"
     else:
         problem = f"it takes {written}, and the topic carries {described(event)}"
-    raise handler_mistake(handler, problem, _mend(name, event, batch), name)
+    mend = _mend(name, event, batch)
+    if item is not None and not batch and (_is_message_of(item, event) or _fits(item, event)):
+        mend += "; for lists give `batch=Batch(100, wait=1)`"
+    raise handler_mistake(handler, problem, mend, name)
 
 
 def _only_parameter(handler: Any, event: Any, batch: bool, frame: FrameType | None) -> inspect.Parameter:

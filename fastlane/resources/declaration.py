@@ -41,14 +41,21 @@ class NotBound(FastlaneError, RuntimeError):
         kind, name: of the resource.
     """
 
-    def __init__(self, kind: Kind, name: str) -> None:
+    def __init__(self, kind: Kind, name: str, *, elsewhere: bool = False) -> None:
+        """``elsewhere``: it is bound on another event loop."""
         self.kind = kind
         self.name = name
-        super().__init__(
-            f"{kind} {name!r} is not bound: nothing has decided yet what stands behind it.\n"
-            "    mend: use it while the app runs, under a server that runs the ASGI lifespan (not --lifespan off); "
-            "in a script inside `async with app.resources():`; in a test inside `with TestClient(app):`"
-        )
+        if elsewhere:
+            told = "is not bound here, but on another event loop.\n    mend: use it in an `async def` of the app: "
+            told += "a plain def runs in a thread, where `asyncio.run` makes an event loop of its own; "
+            told += "where several test clients run, inside one of their apps"
+        else:
+            told = "is not bound: nothing has decided yet what stands behind it.\n"
+            told += (
+                "    mend: use it while the app runs, under a server that runs the ASGI lifespan (not --lifespan off); "
+            )
+            told += "in a script inside `async with app.resources():`; in a test inside `with TestClient(app):`"
+        super().__init__(f"{kind} {name!r} {told}")
 
 
 class Place(NamedTuple):
@@ -109,7 +116,7 @@ class Resource(Generic[Binding]):
         try:
             return self._bindings[asyncio.get_running_loop()]
         except (KeyError, RuntimeError):
-            raise NotBound(self.kind, self.name) from None
+            raise NotBound(self.kind, self.name, elsewhere=bool(self._bindings)) from None
 
     def bind(self, binding: Binding, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Put ``binding`` behind the resource on ``loop``, by default the running one."""

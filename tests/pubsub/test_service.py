@@ -157,6 +157,8 @@ def test_a_delay_is_jumped_over() -> None:
             assert got == [2, 1]
             with pytest.raises(ValueError, match="a duration"):
                 await topic.publish(Event(3), delay=-1)
+            with pytest.raises(TypeError, match="expected a dict of texts"):
+                await topic.publish(Event(3), attributes=[("a", "b")])  # type: ignore[arg-type]
 
     asyncio.run(main())
 

@@ -118,7 +118,9 @@ def test_a_handler_of_something_else_is_refused() -> None:
 
     assert "parameter 'event': it takes Other, and the topic carries Event" in refused(other)
     assert "it takes Narrow" in refused(narrower)
-    assert "it takes list[Event]" in refused(a_list)
+    text = refused(a_list)
+    assert "it takes list[Event]" in text
+    assert "for lists give `batch=Batch(100, wait=1)`" in text
     text = refused(one, batch=Batch(3))
     assert "with batch= it gets a list of Event" in text
     assert "write `event: list[Event]`" in text

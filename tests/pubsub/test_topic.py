@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
@@ -202,6 +203,22 @@ def test_a_topic_that_nothing_stands_behind_says_what_to_do() -> None:
         topic.messages
     with pytest.raises(NotBound):
         topic.dead_letters("mail")
+
+
+def test_a_topic_of_another_event_loop_says_that_threads_have_their_own() -> None:
+    topic = Topic("signups", Signup)
+
+    async def publish() -> None:
+        await topic.publish(Signup(1))
+
+    other = asyncio.new_event_loop()
+    topic.bind(None, other)  # type: ignore[arg-type]  # nobody looks at it
+    try:
+        with pytest.raises(NotBound, match="on another event loop(.|\\n)*a plain def runs in a thread"):
+            asyncio.run(publish())
+    finally:
+        topic.unbind(other)
+        other.close()
 
 
 def test_an_event_may_be_generic() -> None:

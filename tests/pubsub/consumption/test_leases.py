@@ -355,8 +355,8 @@ def test_a_message_that_is_lost_before_it_starts_is_not_started() -> None:
                     time.sleep(0.002)
                 checked.set()
 
-        broker.publish(event(0))
         async with consuming(things, broker, drain=1) as consumers:
+            broker.publish(event(0))  # not before: the handler asks for the consumers, and an eager one is quick
             await started.wait()
             while broker.acked != ["m1"] or consumers.health["things/seen"].running:
                 await asyncio.sleep(0.002)

@@ -467,17 +467,17 @@ class Silent(Reject):
 @pytest.mark.parametrize(
     ("raised", "reason", "told"),
     [
-        (Unspeakable(), "attempts", "Unspeakable: (its text is missing: __str__ raised RuntimeError)"),
-        (Silent(), "rejected", "no text \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"),
-        (ValueError("half \ud800"), "attempts", "ValueError: half \N{REPLACEMENT CHARACTER}"),
-        (SystemExit(3), "attempts", "SystemExit: 3"),
-        (KeyboardInterrupt(), "attempts", "KeyboardInterrupt"),
-        (GeneratorExit(), "attempts", "GeneratorExit"),
-        (asyncio.CancelledError(), "attempts", "CancelledError"),
+        (Unspeakable, "attempts", "Unspeakable: (its text is missing: __str__ raised RuntimeError)"),
+        (Silent, "rejected", "no text \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"),
+        (lambda: ValueError("half \ud800"), "attempts", "ValueError: half \N{REPLACEMENT CHARACTER}"),
+        (lambda: SystemExit(3), "attempts", "SystemExit: 3"),
+        (KeyboardInterrupt, "attempts", "KeyboardInterrupt"),
+        (GeneratorExit, "attempts", "GeneratorExit"),
+        (asyncio.CancelledError, "attempts", "CancelledError"),
     ],
 )
 def test_whatever_a_handler_raises_is_a_failure_and_the_worker_goes_on(
-    raised: BaseException, reason: str, told: str, threaded: bool, monkeypatch: pytest.MonkeyPatch
+    raised: Callable[[], BaseException], reason: str, told: str, threaded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A worker has a handler for it, and then Ctrl-C never raises.
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
@@ -487,7 +487,7 @@ def test_whatever_a_handler_raises_is_a_failure_and_the_worker_goes_on(
 
         def judge(event: Event) -> None:
             if event.n == 1:
-                raise raised
+                raise raised()
             seen.append(event.n)
 
         async def judge_in_task(event: Event) -> None:
