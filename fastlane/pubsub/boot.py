@@ -34,7 +34,6 @@ async def _look(placements: Placements, provider: Provider, timeout: float, exte
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     pause = 0.1
-    trouble: Exception | None = None  # what was said last; the last try of all may end before it says anything
     while True:
         try:
             async with asyncio.timeout_at(deadline):
