@@ -11,18 +11,24 @@ import linecache
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from fastlane.pubsub.kinds import kind_of, make_provider
+from fastlane.resources.configuration import Loaded, resolve
+from fastlane.server.options import ServeOptions
 from fastlane.testing import TestClient
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TOML = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CONFIGURATIONS = [(page, number) for page in PAGES for number, _ in enumerate(TOML.findall(page.read_text()))]
 
 _numbers = itertools.count(1)
 
@@ -59,6 +65,20 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, page_module: M
             outcome = found()
             if inspect.iscoroutine(outcome):
                 asyncio.run(outcome)
+
+
+@pytest.mark.parametrize(
+    ("page", "number"), CONFIGURATIONS, ids=lambda value: value if isinstance(value, int) else names(value)
+)
+def test_a_configuration_in_a_page_is_one(page: Path, number: int) -> None:
+    block = TOML.findall(page.read_text())[number]
+    document = tomllib.loads(block)
+    environment = dict.fromkeys(re.findall(r'env = "(\w+)"', block), "postgresql://user@host/name")
+    configuration = resolve(Loaded(names(page), None, document, environment))
+    ServeOptions.gather({}, environment=environment, file=document.get("serve", {}), file_name=names(page))
+    for name, options in configuration.providers.items():
+        if kind_of(options) != "postgres":  # it asks for a declared database
+            make_provider(name, options)
 
 
 def test_the_outputs_in_the_first_steps_are_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
