@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastlane.errors import ConfigurationError
@@ -61,6 +63,9 @@ class PubSubService(Service):
         return self._placements
 
     def check(self) -> Sequence[str]:
+        if declared_resources(Database) and self.surroundings.mode != "script":
+            with contextlib.suppress(ModuleNotFoundError):  # the service of databases says what is missing
+                import_module("fastlane.pubsub.outbox.post")
         return [*self.placements.mistakes, *self._unknown_subscriptions(), *self._forgetful_subscriptions()]
 
     async def prepare(self) -> object:

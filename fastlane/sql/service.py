@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import convert
 
-from fastlane.resources.configuration import DatabaseOptions, ResourceConfiguration
+from fastlane.resources.configuration import DatabaseOptions, PostgresOptions, ResourceConfiguration
 from fastlane.resources.declaration import declared_resources
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Surroundings
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fastlane.sql.binding import Bound
 
 __all__ = ["SqlService"]
+
+MESSAGE_CONNECTIONS = 5
+"""Of a worker, where the database is a broker: two that publish, two that consume, one that listens."""
 
 DRAIN_SECONDS = 5.0
 """What a query that still runs gets when the app closes."""
@@ -96,6 +99,7 @@ class SqlService(Service):
                 workers=self.surroundings.workers,
                 databases=servers.count(settings.server),
                 reserved=options.reserved,
+                messages=MESSAGE_CONNECTIONS if self._is_broker(name) else 0,
             )
             pool = Pool(name, settings, options, sharing=sharing, tells=self.surroundings.index == 0)
             bound = self._bound[database] = Bound(settings, pool)
@@ -127,6 +131,10 @@ class SqlService(Service):
     def settings_of(self, name: str) -> ConnectionSettings:
         """How to connect to a declared database; after `receive`, also before `open`."""
         return ConnectionSettings(lambda: self._options(name), application_name=f"fastlane {name}")
+
+    def _is_broker(self, name: str) -> bool:
+        providers = self.configuration.providers.values()
+        return any(isinstance(one, PostgresOptions) and one.database == name for one in providers)
 
     def _tell(self) -> None:
         """Say to each database which one it is, as far as that is known: `Database.known_settings`."""

@@ -18,12 +18,14 @@ class Sharing(Struct, frozen=True, kw_only=True):
         workers: of each machine.
         databases: of this app, on the same server.
         reserved: connections that are left to others.
+        messages: connections of a worker for a broker that is in the database.
     """
 
     instances: int = 1
     workers: int = 1
     databases: int = 1
     reserved: int = 3
+    messages: int = 0
 
 
 class Size(Struct, frozen=True):
@@ -50,17 +52,18 @@ def size_of(*, server: int, kept: int, sharing: Sharing) -> Size:
         sharing: see `Sharing`.
 
     Twice, because the old and the new generation of workers live side by side during a roll; one less, because LISTEN
-    takes a connection of its own.
+    takes a connection of its own; and less by what a broker in the database takes.
     """
     free = server - kept - sharing.reserved
     parts = sharing.instances * sharing.databases * sharing.workers * 2
-    share = free // parts - 1
+    share = free // parts - 1 - sharing.messages
     most = max(1, min(MOST, share))
     product = [f"{sharing.instances} instance(s)", f"{sharing.workers} worker(s)", "2 generations"]
     if sharing.databases > 1:
         product.insert(1, f"{sharing.databases} databases")
+    messages = f" − {sharing.messages} for messages" if sharing.messages else ""
     arithmetic = (
         f"({server} connections − {kept} kept by the server − {sharing.reserved} reserved) / ({' · '.join(product)})"
-        f" − 1 for LISTEN = {share}; at most {MOST}, at least 1: {most}"
+        f" − 1 for LISTEN{messages} = {share}; at most {MOST}, at least 1: {most}"
     )
     return Size(most, arithmetic, share < 1)

@@ -21,6 +21,12 @@ def test_one_machine_with_few_workers_gets_the_most() -> None:
     assert size_of(server=100, kept=3, sharing=Sharing(workers=2)).most == MOST
 
 
+def test_what_a_broker_in_the_database_takes_is_left_to_it() -> None:
+    size = size_of(server=100, kept=3, sharing=Sharing(workers=4, messages=5))
+    assert size.most == 5
+    assert " − 1 for LISTEN − 5 for messages = 5;" in size.arithmetic
+
+
 @given(
     server=st.integers(10, 5000),
     kept=st.integers(0, 5),
