@@ -42,7 +42,7 @@ def resolve_account(user: str | None, group: str | None) -> tuple[int | None, in
 
 
 def drop_privileges(user: str | None, group: str | None) -> None:
-    """Become ``user`` and ``group``, with the user's supplementary groups.
+    """Become ``user`` and ``group``, with the user's supplementary groups and home.
 
     Raises:
         BootFailure: with exit code 2; the account does not exist, or this process may not become it.
@@ -56,6 +56,7 @@ def drop_privileges(user: str | None, group: str | None) -> None:
             os.setgroups(_groups(user, gid))
         if uid is not None:
             os.setuid(uid)
+            _move(uid)
     except PermissionError:
         raise BootFailure(
             f"--user and --group need root: uid {os.getuid()} can't become {user or ''}:{group or ''}", 2
@@ -66,3 +67,16 @@ def _groups(user: str | None, gid: int) -> list[int]:
     if user is None or user.isdecimal():
         return [gid]
     return os.getgrouplist(user, gid)
+
+
+def _move(uid: int) -> None:
+    """The user's home, as systemd and su have it: in root's, which HOME still names, a library that looks for its file
+    (asyncpg, botocore) is not told that there is none, but that it may not look."""
+    import pwd
+
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        os.environ["HOME"] = "/"  # a number without a name, as in a container
+        return
+    os.environ |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}

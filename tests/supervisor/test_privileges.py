@@ -36,6 +36,8 @@ def test_an_unknown_name_is_a_failure_with_2(user, group, text):
 @pytest.fixture
 def calls(monkeypatch):
     made: list[tuple[str, object]] = []
+    for name in ("HOME", "USER", "LOGNAME"):
+        monkeypatch.setenv(name, "of whoever started it")
     for name in ("setgid", "setgroups", "setuid"):
         monkeypatch.setattr(os, name, lambda value, name=name: made.append((name, value)))
     return made
@@ -46,6 +48,13 @@ def test_groups_go_first_and_the_user_last(calls, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 1)
     drop_privileges("root", "7")
     assert calls == [("setgid", 7), ("setgroups", [7, 44]), ("setuid", 0)]
+
+
+@pytest.mark.parametrize(("user", "home"), [("root", "/root"), ("54321", "/")])
+def test_home_is_the_users(calls, monkeypatch, user, home):
+    monkeypatch.setattr(os, "getuid", lambda: 1)
+    drop_privileges(user, "7")
+    assert os.environ["HOME"] == home
 
 
 def test_a_group_alone_keeps_the_user(calls):
