@@ -21,7 +21,7 @@ def test_it_is_made_for_its_user_alone_and_ignored_by_git(tmp_path: Path, monkey
 def test_where_it_can_not_be_made_the_mend_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FASTLANE_STATE", str(tmp_path / "file" / "state"))
-    with pytest.raises(ConfigurationError, match="can't be used: Not a directory\n    mend: .* FASTLANE_STATE"):
+    with pytest.raises(ConfigurationError, match=r"can't be used: Not a directory\n    mend: .* FASTLANE_STATE"):
         state_directory()
 
 
