@@ -20,7 +20,7 @@ from fastlane.pubsub.provider import BoundSubscription, Provider
 from fastlane.pubsub.publishing import Dispatcher
 from fastlane.pubsub.subscription import Subscription
 from fastlane.pubsub.topic import Topic
-from fastlane.resources.declaration import declared_resources
+from fastlane.resources.declaration import declared_kinds, declared_resources
 from fastlane.resources.quantities import octets
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Role
@@ -63,7 +63,7 @@ class PubSubService(Service):
         return self._placements
 
     def check(self) -> Sequence[str]:
-        if declared_resources(Database) and self.surroundings.mode != "script":
+        if "database" in declared_kinds() and self.surroundings.mode != "script":
             with contextlib.suppress(ModuleNotFoundError):  # the service of databases says what is missing
                 import_module("fastlane.pubsub.outbox.post")
         return [*self.placements.mistakes, *self._unknown_subscriptions(), *self._forgetful_subscriptions()]

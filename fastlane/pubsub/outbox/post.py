@@ -9,13 +9,14 @@ import asyncio
 import hashlib
 import logging
 import os
+import random
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fastlane.errors import Unavailable
+from fastlane.errors import ConfigurationError, FastlaneError, Unavailable
 from fastlane.pubsub.consumption.thread import LoopThread
 from fastlane.pubsub.outbox.relay import Relay
 from fastlane.pubsub.provider import BoundTopic, Provider
@@ -28,11 +29,17 @@ from fastlane.sql.settings import ConnectionSettings
 
 __all__ = ["Post"]
 
+STRANGERS: Final = """
+SELECT topic, count(*) FROM fastlane.outbox
+WHERE topic <> ALL ($1::text[]) AND published_at < clock_timestamp() - $2 * interval '1 second' GROUP BY topic
+"""
+
 logger = logging.getLogger("fastlane.pubsub")
 
 CHANNEL: Final = "fastlane_outbox"
 CONNECTIONS: Final = 1
 PAUSE: Final = 1.0
+LOOK_SECONDS: Final = 300.0
 STOP_SECONDS: Final = 3.0
 
 
@@ -82,7 +89,7 @@ class Post:
             self._leader = Leader(state_directory() / f"outbox-{what}.lock")
             await self._leader.hold()
             owner = _owner(self._leader.path) or owner
-        except OSError as error:
+        except (OSError, ConfigurationError) as error:
             logger.info("no leader of this machine for the outbox (%s): the processes compete by row", error)
         # Not to be cancelled half-way.
         self._thread = thread = LoopThread("fastlane outbox")
@@ -95,6 +102,8 @@ class Post:
             self._links.append(links)
             relays = [Relay(links, provider, topics, owner) for provider, topics in self._routes.items()]
             self._relays |= {loop.create_task(relay.run(), name=f"outbox of {name}"): relay for relay in relays}
+            known = [topic for topics in self._routes.values() for topic in topics]
+            self._tasks.append(loop.create_task(_look(links, known), name=f"outbox of {name} looks"))
             self._tasks.append(loop.create_task(_listen(name, settings, relays), name=f"outbox of {name} listens"))
 
     async def _stop(self) -> None:
@@ -131,6 +140,27 @@ async def _listen(name: str, settings: ConnectionSettings, relays: Sequence[Rela
                 await asyncio.sleep(PAUSE)
     finally:
         await line.close()
+
+
+async def _look(links: Links, known: Sequence[str]) -> None:
+    """Say so where rows wait for a topic that is no more."""
+    told: set[str] = set()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS * random.uniform(0.5, 1.0))
+        try:
+            strangers = await links.rows(STRANGERS, list(known), LOOK_SECONDS)
+        except FastlaneError:
+            continue
+        for topic, count in strangers:
+            if topic not in told:
+                told.add(topic)
+                logger.warning(
+                    "the outbox of %r has %d messages for topic %r, which this app does not declare: they wait until "
+                    "one is served that does",
+                    links.name,
+                    count,
+                    topic,
+                )
 
 
 def _owner(lock: Path) -> str | None:

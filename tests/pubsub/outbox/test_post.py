@@ -184,3 +184,19 @@ async def reached(db: Database) -> bool:
         return await empty(db)
     except Unavailable:
         return False
+
+
+async def test_rows_for_a_topic_that_is_no_more_are_told_of(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fastlane.pubsub.outbox.post.LOOK_SECONDS", 0.05)
+    db = Database("shop")
+    steps = Topic("steps", Step)
+    async with bound(db, url), serving("serve", start=False, **local(tmp_path)):
+        await db.execute(
+            "SELECT fastlane.outbox_insert('gone', ARRAY['1'], ARRAY[NULL], ARRAY[now()], ARRAY[0.0], ARRAY['1'], "
+            "ARRAY['{}'], ARRAY[''::bytea])"
+        )
+        await until(lambda: "has 1 messages for topic 'gone'" in caplog.text)
+        assert await rows(db) == 1
+    del steps

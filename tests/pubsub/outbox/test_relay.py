@@ -15,6 +15,7 @@ from msgspec import Struct
 from fastlane.pubsub import Topic
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.envelope import Outgoing
+from fastlane.pubsub.outbox import relay as relaying_module
 from fastlane.pubsub.outbox.relay import Relay
 from fastlane.pubsub.provider import (
     BoundTopic,
@@ -139,6 +140,8 @@ class Recorder(Provider):
         self.requests: list[list[str]] = []
         self.refused: set[str] = set()
         self.trouble: Exception | None = None
+        self.silent = False
+        self.answered = asyncio.Event()
 
     async def open_publisher(self) -> Publisher:
         return _Recording(self)
@@ -159,6 +162,8 @@ class _Recording(Publisher):
         recorder.requests.append([message.id for message in messages])
         if recorder.trouble is not None:
             raise recorder.trouble
+        if recorder.silent:
+            await recorder.answered.wait()
         answers: list[str | Exception] = []
         stopped: set[str | None] = set()
         for message in messages:
@@ -249,3 +254,57 @@ async def test_who_has_no_lease_sends_nothing_and_topics_of_other_apps_are_left_
 
 async def left(db: Database, expected: list[str]) -> bool:
     return await db.fetch_all(str, "SELECT id FROM fastlane.outbox") == expected
+
+
+async def test_a_broker_that_does_not_answer_is_asked_again_and_the_lease_is_kept_meanwhile(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaying_module, "PUBLISH_SECONDS", 0.5)
+    monkeypatch.setattr(relaying_module, "RENEW_SECONDS", 0.05)
+    db, recorder = Database("shop"), Recorder()
+    recorder.silent = True
+    async with bound(db, url):
+        await put(db, "plain", {"a": None})
+        async with relaying(url, recorder):
+            await until(lambda: recorder.requests)
+            until_when = "SELECT lease_until::text FROM fastlane.outbox_lease"
+            first = await db.fetch_value(str, until_when)
+            await until(lambda: later(db, until_when, first))
+            await until(lambda: len(recorder.requests) == 2)
+            recorder.silent = False
+            await until(lambda: empty(db))
+
+
+async def later(db: Database, query: str, before: str) -> bool:
+    return await db.fetch_value(str, query) > before
+
+
+async def test_whoever_loses_the_lease_stops_between_two_batches(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relaying_module, "RENEW_SECONDS", 0.01)
+    db, recorder = Database("shop"), Recorder()
+    recorder.silent = True
+    async with bound(db, url):
+        await put(db, "ordered", dict.fromkeys("abcdef", "k"))
+        async with relaying(url, recorder) as relay:
+            await until(lambda: recorder.requests)
+            await db.execute("UPDATE fastlane.outbox_lease SET owner = 'another', lease_until = now() + interval '1h'")
+            await until(lambda: not relay._held)
+            recorder.silent = False
+            recorder.answered.set()
+            await until(lambda: left(db, ["d", "e", "f"]))
+            await asyncio.sleep(0.1)
+            assert recorder.requests == [["a", "b", "c"]]
+
+
+async def test_without_tables_it_says_so_and_goes_on_when_they_are_there(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    db, recorder = Database("shop"), Recorder()
+    async with bound(db, url):
+        await put(db, "plain", {"a": None})
+        await db.execute("ALTER TABLE fastlane.outbox RENAME TO away")
+        async with relaying(url, recorder):
+            await until(lambda: "mend: run `fastlane sql migrate APP`" in caplog.text)
+            await db.execute("ALTER TABLE fastlane.away RENAME TO outbox")
+            await until(lambda: empty(db))
+    assert "goes on" in caplog.text
