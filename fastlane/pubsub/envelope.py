@@ -35,6 +35,8 @@ class Outgoing(Struct, frozen=True, eq=False):
     @property
     def size(self) -> int:
         """Bytes of payload and attributes."""
+        if not self.attributes:
+            return len(self.payload)
         return len(self.payload) + sum(len(k.encode()) + len(v.encode()) for k, v in self.attributes.items())
 
 

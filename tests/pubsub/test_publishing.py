@@ -201,6 +201,27 @@ def test_after_the_timeout_it_is_unavailable_and_the_client_learns_nothing_of_th
     running(test, publish_timeout=0.2)
 
 
+def test_each_of_several_has_a_timeout_of_its_own() -> None:
+    async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
+        loop = asyncio.get_running_loop()
+        publisher.gate.clear()
+
+        async def waited(text: str, pause: float) -> float:
+            await asyncio.sleep(pause)
+            began = loop.time()
+            with pytest.raises(Unavailable):
+                await dispatcher.publish(lane, message(text))
+            return loop.time() - began
+
+        pauses = [0.0, 0.0, 0.05, 0.15]
+        took = await asyncio.gather(*(waited(str(number), pause) for number, pause in enumerate(pauses)))
+        assert all(0.19 < each < 1.0 for each in took), took
+        publisher.gate.set()
+        await dispatcher.publish(lane, message("after"))
+
+    running(test, publish_timeout=0.2)
+
+
 @pytest.mark.parametrize("ordered", [False, True])
 def test_a_request_that_hangs_ends_with_the_timeout_and_the_lane_goes_on(ordered: bool) -> None:
     async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
