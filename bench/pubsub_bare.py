@@ -149,7 +149,7 @@ class RawNsq(asyncio.Protocol):
 class Nsq(Bare):
     """By hand, with one task a message."""
 
-    lanes, batch = 4, 16
+    lanes, batch = 1, 64
 
     async def open(self) -> None:
         tcp, self.http = self.address.split()
@@ -296,7 +296,7 @@ class Aws(Bare):
 class Gcp(Bare):
     """gcloud-aio's thin clients: a pull of a hundred after the other, acknowledged beside the next one."""
 
-    lanes, batch = 4, 16
+    lanes, batch = 1, 64
 
     async def open(self) -> None:
         import aiohttp
@@ -335,7 +335,7 @@ class Gcp(Bare):
 class Postgres(Bare):
     """asyncpg: an INSERT of an array, a claim with SKIP LOCKED that is deleted once it was handled, NOTIFY."""
 
-    lanes, batch = 2, 32
+    lanes, batch = 1, 64
 
     async def open(self) -> None:
         import asyncpg
