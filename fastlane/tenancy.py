@@ -115,8 +115,8 @@ class Tenancy:
         return True
 
     async def start(self) -> None:
-        """Begin to work: subscriptions, cron jobs. In a reload only when the worker that this one replaces has stopped,
-        so that ``max_concurrency`` holds; this returns at once then."""
+        """Begin to work: subscriptions, cron jobs. In a reload only when what the worker that this one replaces had
+        begun has ended, or was handed back, so that ``max_concurrency`` holds; this returns at once then."""
         estate = self._estate
         estate.host.when_draining(self._begin_to_drain)
         if estate.host.has_predecessor:
@@ -129,6 +129,7 @@ class Tenancy:
         async with estate.changing:
             if not estate.is_started:
                 estate.is_started = True
+                estate.host.working(True)
                 await estate.runtime.start()
 
     async def _start_later(self) -> None:
@@ -154,7 +155,10 @@ class Tenancy:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait({self._starting})
-        await self._estate.runtime.drain(timeout)
+        try:
+            await self._estate.runtime.drain(timeout)
+        finally:
+            self._estate.host.working(False)
 
     async def end(self) -> None:
         """Unbind and close, unless others go on. Does nothing the second time."""

@@ -133,7 +133,7 @@ def test_an_app_without_resources_does_none_of_it() -> None:
 
 def test_outside_a_running_app_nothing_is_bound() -> None:
     shelf = Shelf()
-    with TestClient(app_with(shelf)), pytest.raises(NotBound, match="with TestClient"):
+    with TestClient(app_with(shelf)), pytest.raises(NotBound, match="on another event loop"):
         shelf.words
     with TestClient(app_with(shelf), lifespan=False) as client, pytest.raises(NotBound, match="--lifespan off"):
         client.get("/")
@@ -285,6 +285,22 @@ def test_in_a_reload_work_starts_when_the_predecessor_stops() -> None:
 
     asyncio.run(run())
     assert STEPS[-3:] == ["start", "drain", "close"]
+    assert shelf
+
+
+def test_a_worker_works_until_its_drain_is_over() -> None:
+    shelf = Shelf()
+
+    async def run() -> None:
+        host = Host(Surroundings(mode="serve"), working=lambda value: STEPS.append(f"working {value}"))
+        tenancy = await Tenancy.begin(host)
+        assert tenancy is not None
+        await tenancy.start()
+        await tenancy.drain(1)
+        await tenancy.end()
+
+    asyncio.run(run())
+    assert STEPS[-5:] == ["working True", "start", "drain", "working False", "close"]
     assert shelf
 
 

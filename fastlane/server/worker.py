@@ -179,7 +179,7 @@ def _host(config: LaneConfig, context: WorkerContext) -> Host | None:
 
     surroundings = structs.replace(config.surroundings, index=context.index, generation=context.generation)
     handoff = Handoff.decoded(context.report) if context.report else None
-    return Host(surroundings, handoff, lambda: context.has_predecessor)
+    return Host(surroundings, handoff, lambda: context.has_predecessor, context.working)
 
 
 async def end_leftovers() -> None:

@@ -87,8 +87,12 @@ class WorkerContext:
 
     @property
     def has_predecessor(self) -> bool:
-        """A worker that this one is to replace has not begun to drain."""
+        """A worker that this one is to replace has not begun to drain, or is not done with its work."""
         return self.slot.has_predecessor()
+
+    def working(self, value: bool) -> None:
+        """Work beside requests begins, or is done: a worker that replaces this one begins with its own then."""
+        self.slot.works = value
 
     @property
     def shared(self) -> bool:

@@ -25,6 +25,7 @@ _HAS_WORK = _INDEX + 1
 _WORK = _HAS_WORK + 1
 WORK = ("handled", "failed", "dead", "running", "outgoing", "unreachable")
 """What `Slot.publish_work` tells, in this order."""
+_WORKS = _WORK + len(WORK)
 _WORDS = 40  # a slot is five cache lines of its own, so that writers don't slow each other
 _FRESH = 2_000_000_000
 """Nanoseconds after its last heartbeat for which a worker's share of the connections counts."""
@@ -163,6 +164,15 @@ class Slot:
         return dict(zip(WORK, self._words[first : first + len(WORK)].tolist(), strict=True))
 
     @property
+    def works(self) -> bool:
+        """The worker does work beside requests, or finishes what it has begun of it: a successor waits for that."""
+        return bool(self._words[self._base + _WORKS])
+
+    @works.setter
+    def works(self, value: bool) -> None:
+        self._words[self._base + _WORKS] = value
+
+    @property
     def refuses(self) -> bool:
         """The worker serves, but the application's own checks say that it should not."""
         return bool(self._words[self._base + _REFUSES])
@@ -235,14 +245,14 @@ class Slot:
         ]
 
     def has_predecessor(self) -> bool:
-        """Whether an older worker of the same index is ready and has not begun to drain.
+        """Whether an older worker of the same index is ready and has not begun to drain, or still `works`.
 
         One without a heartbeat for two seconds does not count, as in `accepting_peers`.
         """
         words, own = self._words, self._base
         oldest = time.monotonic_ns() - _FRESH
         return any(
-            words[base + _STATE] == READY
+            (words[base + _STATE] == READY or words[base + _WORKS])
             and words[base + _INDEX] == words[own + _INDEX]
             and words[base + _ORDER] < words[own + _ORDER]
             and words[base + _HEARTBEAT] >= oldest

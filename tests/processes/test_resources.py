@@ -71,6 +71,8 @@ class ShelfService(Service):
 
     async def drain(self, timeout):
         note(f"drain {self.surroundings.index} of {self.surroundings.generation}")
+        await asyncio.sleep(float(os.environ.get("DRAINS", "0")))  # what runs takes so long to end
+        note(f"end {self.surroundings.index} of {self.surroundings.generation}")
 
     async def close(self):
         for shelf in declared_resources(Shelf).values():
@@ -215,6 +217,19 @@ def test_in_a_reload_the_old_generation_stops_working_before_the_new_one_starts(
         assert notes.index(f"drain {index} of 1") < notes.index(f"start {index} of 2")
 
 
+def test_in_a_reload_the_new_generation_starts_when_what_the_old_one_had_begun_has_ended(shelves) -> None:
+    served = shelves("--workers", "2", DRAINS="0.7").ready()
+    served.signal(signal.SIGHUP)
+    served.wait_for("generation 2 serves")
+    served.signal(signal.SIGHUP)  # the second generation has not started yet, and the first has not ended
+    served.wait_for("generation 3 serves")
+    wait_until(lambda: len(shelves.notes("start")) == 4)
+    notes = shelves.notes()
+    for index in (0, 1):
+        assert notes.index(f"end {index} of 1") < notes.index(f"start {index} of 3")
+    assert not shelves.notes("start 0 of 2")
+
+
 def test_without_preload_the_boot_process_imports_the_application(shelves) -> None:
     served = shelves("--no-preload", "--workers", "2").ready()
     assert served.get().startswith("prepared by ")
@@ -237,7 +252,7 @@ async def loaded() -> list[str]:
 """,
     ).ready()
     # The table of options reads durations, and knows what a worker may be for; nothing else is there.
-    light = ["fastlane.resources.host", "fastlane.resources.quantities", "fastlane.resources.surroundings"]
+    light = [f"fastlane.resources.{name}" for name in ("host", "quantities", "surroundings", "work")]
     assert served.get() == str(light).replace("'", '"').replace(" ", "")
 
 

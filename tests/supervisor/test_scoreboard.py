@@ -98,5 +98,8 @@ def test_a_predecessor_is_an_older_ready_worker_of_the_same_index_that_beats():
     old.state = other.state = READY
     assert new.has_predecessor()
     assert not old.has_predecessor()
+    old.works = True
     old.state = DRAINING
+    assert new.has_predecessor()
+    old.works = False
     assert not new.has_predecessor()
