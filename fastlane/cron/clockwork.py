@@ -96,10 +96,11 @@ class Clockwork:
 def _transfer(task: asyncio.Task[object], done: asyncio.Future[object]) -> None:
     if done.cancelled():
         return
-    if task.cancelled():
-        done.cancel()
+    if task.cancelled() and task.cancelling():
+        done.cancel()  # by this run's own end
         return
-    error = task.exception()
+    # Cancelled without that: something that the function waited for was, and it has failed.
+    error = RuntimeError("the job was cancelled from within") if task.cancelled() else task.exception()
     if error is None:
         done.set_result(task.result())
     else:

@@ -35,11 +35,15 @@ async def call_handler(job: CronJob, tick: Tick) -> object:
 
     Raises:
         TimeoutError: the timeout is over. A thread can't be cancelled: it goes on, and what it returns is ignored.
+        RuntimeError: it called ``sys.exit``, which ends a job and not its worker.
     """
     arguments = (tick,) if job.takes_tick else ()
-    async with asyncio.timeout(job.settings.timeout):
-        if inspect.iscoroutinefunction(job.handler):
-            return await job.handler(*arguments)
-        context = contextvars.copy_context()
-        result: object = await asyncio.to_thread(context.run, job.handler, *arguments)
-        return await result if inspect.isawaitable(result) else result
+    try:
+        async with asyncio.timeout(job.settings.timeout):
+            if inspect.iscoroutinefunction(job.handler):
+                return await job.handler(*arguments)
+            context = contextvars.copy_context()
+            result: object = await asyncio.to_thread(context.run, job.handler, *arguments)
+            return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:
+        raise RuntimeError(f"the job called sys.exit({error.code!r})") from error

@@ -129,10 +129,14 @@ class Scheduler:
                     return error.seconds + MARGIN_SECONDS
                 if claim is not None:
                     self._start(job, claim)
-            else:
+            elif not await self._is_known(job, tick):
                 logger.warning("cron job %r: the tick of %s is too old to be caught up", job.name, tick.isoformat())
             self._seen[job.name] = tick
         return (job.schedule.after(now) - self._now()).total_seconds() + MARGIN_SECONDS
+
+    async def _is_known(self, job: CronJob, tick: datetime) -> bool:
+        """Whether somebody dealt with the tick in its time: after a start nothing else is known of it."""
+        return any(run.scheduled_at >= tick for run in await self._store.history(job.name, 1))
 
     async def _claim_waiting(self, job: CronJob) -> None:
         retry = job.settings.retry
@@ -220,29 +224,39 @@ class _Lease:
         self._store = store
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + LEASE_SECONDS
+        # A renewal that meets the change of the attempt, or the end, would ask for what is no longer there.
+        self._alone = asyncio.Lock()
+        self._has_ended = False
 
     async def keep(self) -> None:
         """Ends when the lease is lost."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            asked = self._loop.time()
-            try:
-                if not await self._store.renew(self.claim):
-                    return
-            except StoreUnavailable:
-                # A little before its end: whoever takes it over must not meet this one.
-                if self._loop.time() + RENEW_SECONDS + AGAIN_SECONDS > self._until:
-                    return
-            else:
-                self._until = asked + LEASE_SECONDS
+            async with self._alone:
+                if self._has_ended:
+                    continue
+                asked = self._loop.time()
+                try:
+                    if not await self._store.renew(self.claim):
+                        return
+                except StoreUnavailable:
+                    # A little before its end: whoever takes it over must not meet this one.
+                    if self._loop.time() + RENEW_SECONDS + AGAIN_SECONDS > self._until:
+                        return
+                else:
+                    self._until = asked + LEASE_SECONDS
 
     async def advance(self) -> bool:
-        claim = await self._insist(lambda: self._store.advance(self.claim))
-        self.claim = claim or self.claim
+        async with self._alone:
+            claim = await self._insist(lambda: self._store.advance(self.claim))
+            self.claim = claim or self.claim
         return claim is not None
 
     async def finish(self, state: Literal["done", "failed"], error: str | None) -> None:
-        if not await self._insist(lambda: self._store.finish(self.claim, state, error)):
+        async with self._alone:
+            self._has_ended = True
+            is_ours = await self._insist(lambda: self._store.finish(self.claim, state, error))
+        if not is_ours:
             logger.warning("cron job %r: a run ended after its lease was lost", self.claim.job)
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T | None:

@@ -384,3 +384,84 @@ def test_the_second_thread_gives_back_a_run_only_when_it_has_ended(tmp_path: Pat
         await store.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, SystemExit])
+def test_a_job_that_ends_itself_has_failed_once_and_its_worker_lives(
+    tmp_path: Path, ending: type[BaseException]
+) -> None:
+    attempts: list[int] = []
+
+    @cron("ending", every="24h", catch_up="24h")
+    async def job(tick: Tick) -> None:
+        attempts.append(tick.attempt)
+        raise ending
+
+    async def main() -> None:
+        path = tmp_path / "cron.db"
+        store = LocalStore(path)
+        await seed(store, job)
+        own = LocalStore(path)
+        clockwork = Clockwork(lambda call: Scheduler({"ending": job}, own, "a", call), own.close)
+        clockwork.start()
+        await until(lambda: _ended(store))
+        await clockwork.drain(1.0)
+        (run,) = await store.history(None, 10)
+        assert run.state == "failed"
+        assert run.error is not None
+        assert run.error.startswith("RuntimeError: the job ")
+        await store.close()
+
+    asyncio.run(main())
+    assert attempts == [1]
+
+
+def test_a_renewal_that_meets_the_end_of_a_run_is_no_lost_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @cron("meeting", every="24h", catch_up="24h", retry=Retry(min_backoff=0, max_attempts=2))
+    async def meeting() -> None:
+        raise ValueError
+
+    def slow(name: str) -> None:
+        original = getattr(LocalStore, name)
+
+        async def after_a_while(self: LocalStore, *arguments: Any) -> Any:
+            result = await original(self, *arguments)
+            await asyncio.sleep(0.2)  # four renewals would fall into it
+            return result
+
+        monkeypatch.setattr(LocalStore, name, after_a_while)
+
+    slow("advance")
+    slow("finish")
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db")
+        await seed(store, meeting)
+        async with scheduled(store, meeting) as scheduler:
+            await until(lambda: _ended(store))
+            await until(lambda: not scheduler.runs)
+        assert (await store.history(None, 10))[0].attempt == 2
+
+    asyncio.run(main())
+    assert "lease" not in caplog.text
+
+
+def test_a_tick_that_was_run_in_its_time_is_not_called_too_old_after_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @cron("daily", every="24h", catch_up=0)
+    async def daily() -> None: ...
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db", clock=lambda: 1_800_000_000.0 // 86400 * 86400 + 3600)
+        await seed(store, daily)
+        claim = await store.claim("daily", daily.schedule.before((await store.look())[0]), "b", "skip")
+        assert claim is not None
+        await store.finish(claim, "done", None)
+        async with scheduled(store, daily) as scheduler:
+            await until(lambda: "daily" in scheduler._seen and scheduler._seen["daily"] == claim.scheduled_at)
+
+    asyncio.run(main())
+    assert "too old" not in caplog.text
