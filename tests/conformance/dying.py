@@ -12,6 +12,8 @@ from fastlane.pubsub import Topic
 from fastlane.pubsub.service import PubSubService
 from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.surroundings import Surroundings
+from fastlane.sql import Database
+from fastlane.sql.service import SqlService
 
 __all__ = ["main"]
 
@@ -28,8 +30,13 @@ def main() -> None:
 
     async def work() -> None:
         configuration = msgspec.convert(order["configuration"], ResourceConfiguration)
+        # Where the broker is one of the app's databases.
+        databases = [Database(name, migrations=None) for name in configuration.sql.databases]
+        sql = SqlService(configuration, Surroundings(mode="serve"))
+        assert not sql.check()
+        await sql.open()
         service = PubSubService(configuration, Surroundings(mode="serve"))
-        assert not service.check()
+        assert not service.check(), databases
         await service.open()
         await service.start()
         await asyncio.sleep(600)

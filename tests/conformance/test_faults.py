@@ -25,7 +25,11 @@ async def test_what_a_killed_worker_held_comes_to_another_one_after_its_lease(st
     async def handle(message: Message[int]) -> None:
         got.append(message)
 
-    configuration = {"providers": {"broker": stage.broker.options()}, "pubsub": {"provider": "broker"}}
+    configuration = {
+        "providers": {"broker": stage.broker.options()},
+        "pubsub": {"provider": "broker"},
+        **stage.broker.document(),
+    }
     order = json.dumps({"topic": topic.name, "configuration": configuration, "ack_deadline": deadline})
     async with stage.running(topic, consume=False):
         await topic.publish(7)
