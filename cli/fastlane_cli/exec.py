@@ -30,10 +30,24 @@ class _Exec(click.Command):
 
 @click.command("exec", cls=_Exec, context_settings={"ignore_unknown_options": True})
 @resource_options
+@click.option(
+    "--boot-timeout",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="How long what can't be reached is waited for.",
+)
 @click.argument("target")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 def command(
-    target: str, arguments: tuple[str, ...], app_dir: str, config: str | None, embedded: bool, dev: bool
+    target: str,
+    arguments: tuple[str, ...],
+    app_dir: str,
+    config: str | None,
+    embedded: bool,
+    dev: bool,
+    boot_timeout: float,
 ) -> None:
     """Run a command for which TARGET's resources (secrets, embedded servers) are prepared.
 
@@ -46,7 +60,12 @@ def command(
         raise click.UsageError("which command? Write fastlane exec app:app -- COMMAND")
     set_up_logging("warning", "text")
     app = load_app(target, app_dir)  # held: the registry of declarations is weak
-    surroundings = Surroundings(mode="dev" if dev else "script", config=config, embedded=is_embedded(embedded, dev))
+    surroundings = Surroundings(
+        mode="dev" if dev else "script",
+        config=config,
+        embedded=is_embedded(embedded, dev),
+        boot_timeout=boot_timeout,
+    )
     with known_failures_told():
         code = asyncio.run(_run(arguments, surroundings))
     del app

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 LIMIT = 100
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 """For a broker that is only asked what waits."""
 
 
