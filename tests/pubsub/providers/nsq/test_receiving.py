@@ -30,6 +30,22 @@ def test_a_message_arrives_as_it_was_published(nsqd):
     asyncio.run(main())
 
 
+def test_a_message_of_a_trickle_is_not_kept_back_for_another(nsqd):
+    async def main():
+        async with rigged(options_of(nsqd), bound_subscription()) as rig:
+            source, publisher, loop = await rig.source(), await rig.publisher(), asyncio.get_running_loop()
+            took = []
+            for _ in range(9):
+                began = loop.time()
+                await publisher.publish(TOPIC, [outgoing()])
+                await gather_messages(source, 1)
+                took.append(loop.time() - began)
+            # nsqd's own habit is anything up to 250 ms.
+            assert sorted(took)[4] < 0.06, took
+
+    asyncio.run(main())
+
+
 def test_every_subscription_gets_every_message(nsqd):
     two = [bound_subscription("mail"), bound_subscription("audit")]
 
