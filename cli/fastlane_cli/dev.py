@@ -127,14 +127,15 @@ class _Development:
                 if process.poll() is not None:
                     return process.returncode
                 continue
-            started = time.perf_counter()
+            started = time.thread_time()
             changed = self._sources.changed()
+            looked = time.thread_time() - started
             if changed:
                 logger.info("%s changed: starting again", _named(changed))
                 self._stop(process)
                 process = self._start()
             # A tree that takes long to look at is looked at less often: at most a twentieth of one core.
-            self._wake.wait(max(LOOK_SECONDS, 20 * (time.perf_counter() - started)))
+            self._wake.wait(max(LOOK_SECONDS, 20 * looked))
         self._stop(process)
         return 0
 

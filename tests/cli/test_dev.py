@@ -34,6 +34,17 @@ async def app(scope, receive, send):
 """
 
 
+LIFESPAN = """
+        for answer in ("startup", "shutdown"):
+            await receive()
+            if answer == "shutdown":
+                import asyncio
+                await asyncio.sleep(0.5)
+            await send({"type": f"lifespan.{answer}.complete"})
+        return
+"""
+
+
 class Dev:
     """A running ``fastlane dev`` whose log can be waited for."""
 
@@ -121,6 +132,20 @@ def test_a_change_is_served_by_a_new_process_in_less_than_a_second(dev: type[Dev
         assert running.get() == (200, word)
         durations.append(time.monotonic() - started)
     assert min(durations) < 1.0
+
+
+def test_a_change_after_a_slow_end_is_noticed_as_soon_as_any_other(dev: type[Dev], directory: Path) -> None:
+    slow = HELLO.replace("        raise RuntimeError\n", LIFESPAN)
+    (directory / "hello.py").write_text(slow)
+    running = dev("hello:app")
+    running.wait_until_it_serves()
+    (directory / "hello.py").write_text(slow.replace("hello", "howdy"))
+    running.wait_for("starting again")
+    running.wait_until_it_serves()
+    started = time.monotonic()
+    (directory / "hello.py").write_text(slow.replace("hello", "salut"))
+    running.wait_for("starting again")
+    assert time.monotonic() - started < 5.0
 
 
 def test_broken_code_is_explained_to_whoever_asks_until_it_is_mended(dev: type[Dev], directory: Path) -> None:
