@@ -27,6 +27,9 @@ ROWS: Final = 500
 LEASE: Final = timedelta(seconds=10)
 RENEW_SECONDS: Final = 3.0
 PUBLISH_SECONDS: Final = 20.0
+TAKE_SECONDS: Final = 1.0
+AWAKE: Final = timedelta(seconds=4)
+AWAKE_POLL_SECONDS: Final = 0.01
 POLL_SECONDS: Final = 1.0
 REQUESTS: Final = 4
 """Of a topic without order, side by side."""
@@ -37,12 +40,16 @@ PENDING: Final = """
 SELECT t FROM unnest($1::text[]) AS t WHERE EXISTS (SELECT FROM fastlane.outbox o WHERE o.topic = t)
 """
 TAKE: Final = """
-INSERT INTO fastlane.outbox_lease AS lease (topic, owner, lease_until)
-SELECT t, $2, clock_timestamp() + $3::interval FROM unnest($1::text[]) AS t ORDER BY t
-ON CONFLICT (topic) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
+INSERT INTO fastlane.outbox_lease AS lease (topic, owner, lease_until, awake_until)
+SELECT t, $2, clock_timestamp() + $3::interval, clock_timestamp() + $4::interval
+FROM unnest($1::text[]) AS t ORDER BY t
+ON CONFLICT (topic) DO UPDATE
+SET owner = excluded.owner, lease_until = excluded.lease_until, awake_until = excluded.awake_until
 WHERE lease.owner = excluded.owner OR lease.lease_until < clock_timestamp() RETURNING topic
 """
-RELEASE: Final = "UPDATE fastlane.outbox_lease SET lease_until = clock_timestamp() WHERE owner = $1"
+RELEASE: Final = (
+    "UPDATE fastlane.outbox_lease SET lease_until = clock_timestamp(), awake_until = '-infinity' WHERE owner = $1"
+)
 BURY: Final = """
 WITH gone AS (DELETE FROM fastlane.outbox WHERE seq = $1 RETURNING *)
 INSERT INTO fastlane.outbox_dead (seq, topic, id, key, published_at, due_at, dedupe_id, attributes, body, error)
@@ -63,7 +70,8 @@ class Relay:
             other one is dead.
 
     Attributes:
-        woken: set it when there may be something; without it the relay looks once a second.
+        woken: set it when there may be something; without it the relay looks once a second, or every few milliseconds
+            where there was something a moment ago: then nobody wakes it.
     """
 
     def __init__(self, links: Links, provider: Provider, topics: Mapping[str, BoundTopic], owner: str) -> None:
@@ -73,8 +81,12 @@ class Relay:
         self._topics = topics
         self._owner = owner
         self._publisher: Publisher | None = None
+        self._asked: set[str] = set()
         self._held: set[str] = set()
+        self._carrying = False
         self._held_until = 0.0
+        self._taken = -TAKE_SECONDS
+        self._awake_until = 0.0
         self._backoff = 0.0
         self._trouble: Exception | None = None
         self._troubled = False
@@ -94,11 +106,16 @@ class Relay:
                 carried = await self._turn()
                 if self._stopped or (carried and not self._backoff):
                     continue
-                pause = self._backoff * random.uniform(0.5, 1.0) if self._backoff else POLL_SECONDS
-                await self._wait(pause)
+                await self._wait(self._pause())
         finally:
             renewing.cancel()
             await self._leave()
+
+    def _pause(self) -> float:
+        if self._backoff:
+            return self._backoff * random.uniform(0.5, 1.0)
+        is_awake = asyncio.get_running_loop().time() < self._awake_until
+        return AWAKE_POLL_SECONDS if is_awake else POLL_SECONDS
 
     async def _wait(self, pause: float) -> None:
         try:
@@ -126,15 +143,20 @@ class Relay:
     async def _take(self, topics: Sequence[str]) -> None:
         """Own them for a while, as far as nobody else does."""
         asked = asyncio.get_running_loop().time()
-        rows = await self._links.rows(TAKE, list(topics), self._owner, LEASE)
+        rows = await self._links.rows(TAKE, list(topics), self._owner, LEASE, AWAKE)
+        self._asked = set(topics)
         self._held = {row[0] for row in rows}
+        self._taken = asked
         self._held_until = asked + LEASE.total_seconds() - 1.0
+        if rows:
+            # A little longer than the rows say: who has read that it is awake may commit a little later.
+            self._awake_until = asyncio.get_running_loop().time() + AWAKE.total_seconds() + 0.2
 
     async def _renew(self) -> None:
         """While a broker takes its time."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            if self._held:
+            if self._carrying and self._held:
                 try:
                     await self._take(sorted(self._held))
                 except Exception as error:
@@ -149,20 +171,26 @@ class Relay:
         """Some of what there is. Answers whether there may be more at once."""
         try:
             pending = [row[0] for row in await self._links.rows(PENDING, list(self._topics))]
+            now = asyncio.get_running_loop().time()
             if not pending:
-                self._held = set()
+                if now >= self._awake_until:
+                    self._held = set()
                 self._well()
                 return False
-            await self._take(pending)
+            if now > self._taken + TAKE_SECONDS or not self._asked.issuperset(pending):
+                await self._take(pending)
             if self._publisher is None and self._held:
                 self._publisher = await self._provider.open_publisher()
             self._trouble = None
+            self._carrying = True
             carried = [await self._carry(name) for name in pending if name in self._held]
         except asyncio.CancelledError:
             raise
         except Exception as error:  # a mistake of ours must not end it
             self._trouble = error
             carried = []
+        finally:
+            self._carrying = False
         if self._trouble is None:
             self._well()
         else:

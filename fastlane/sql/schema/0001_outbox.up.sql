@@ -50,11 +50,13 @@ CREATE TABLE fastlane.outbox_dead (
     died_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Who sends what a topic has here. By topic, since several apps may share a database.
+-- Who sends what a topic has here. By topic, since several apps may share a database. Until awake_until it looks by itself
+-- every few milliseconds: NOTIFY lets one transaction at a time commit, in the whole server.
 CREATE TABLE fastlane.outbox_lease (
     topic text PRIMARY KEY,
     owner text NOT NULL,
-    lease_until timestamptz NOT NULL
+    lease_until timestamptz NOT NULL,
+    awake_until timestamptz NOT NULL DEFAULT '-infinity'
 );
 
 CREATE FUNCTION fastlane.outbox_insert(
@@ -70,6 +72,10 @@ BEGIN
     FROM unnest(ids, keys, published, delays, dedupe_ids, attributes, bodies) WITH ORDINALITY
         AS m(id, key, published, delay, dedupe_id, attributes, body, number)
     ORDER BY m.number;
-    PERFORM pg_notify('fastlane_outbox', '');
+    IF NOT EXISTS (
+        SELECT FROM fastlane.outbox_lease l WHERE l.topic = of_topic AND l.awake_until > clock_timestamp()
+    ) THEN
+        PERFORM pg_notify('fastlane_outbox', '');
+    END IF;
 END
 $$;
