@@ -79,7 +79,9 @@ def status(name: str | None, as_json: bool, **options: Any) -> None:
             framework, own = place.migrators()
             async with place.connected() as connection:
                 tables = await framework.status(connection)
-                rows.append(_described(place.name, await own.status(connection), is_ready=not tables.pending))
+                rows.append(
+                    _described(place.name, await own.status(connection), is_ready=not (tables.pending or tables.edited))
+                )
         return rows
 
     rows = _with_places(options, name, work)
@@ -93,7 +95,7 @@ def status(name: str | None, as_json: bool, **options: Any) -> None:
         if not row["migrations"]:
             click.echo("  it has no migrations")
         if not row["framework_tables"]:
-            click.echo("  (the framework's own tables are pending, too)")
+            click.echo("  (the framework's own tables are not those of this version)")
     if not all(row["in_order"] for row in rows):
         sys.exit(1)
 

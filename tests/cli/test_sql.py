@@ -66,7 +66,7 @@ def test_migrations_are_shown_applied_and_undone(shop: Shop) -> None:
     of = ("shop:app", "--embedded")
     before = shop.run("sql", "status", *of)
     assert before.code == 1
-    assert before.out == "blog:\n  0001_posts  pending\n  (the framework's own tables are pending, too)\n"
+    assert before.out == "blog:\n  0001_posts  pending\n  (the framework's own tables are not those of this version)\n"
     assert shop.run("sql", "migrate", *of).out == "blog: 0001_posts applied\n"
     assert shop.run("sql", "migrate", *of).out == "blog: nothing is pending\n"
     after = shop.run("sql", "status", *of)
@@ -75,6 +75,11 @@ def test_migrations_are_shown_applied_and_undone(shop: Shop) -> None:
     (row,) = json.loads(shop.run("sql", "status", *of, "--json").out)
     assert (row["database"], row["in_order"], row["framework_tables"]) == ("blog", True, True)
     assert [(one["migration"], one["state"]) for one in row["migrations"]] == [("0001_posts", "applied")]
+    edited = "UPDATE fastlane.migrations SET checksum = 'another' WHERE source = 'fastlane' AND version = 1"
+    shop.run("sql", "shell", *of, "--", "-qc", edited)
+    other = shop.run("sql", "status", *of)
+    assert other.code == 1
+    assert other.out.endswith("  (the framework's own tables are not those of this version)\n")
     undone = shop.run("sql", "rollback", *of, "--steps", "2")
     assert (undone.code, undone.out) == (0, "blog: 0001_posts undone\nblog: nothing is left to be undone\n")
 
