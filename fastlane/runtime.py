@@ -34,7 +34,7 @@ SERVICES: dict[Kind, str] = {
 }
 """The service of each kind, as ``module:class``, in the order in which they are prepared and opened."""
 
-_MARGIN_SECONDS = 0.5
+_MARGIN_SECONDS = 1.0
 """What a service that overruns its time to drain gets to hand back, before it is left to `close`."""
 
 logger = logging.getLogger("fastlane.runtime")

@@ -105,8 +105,8 @@ class Consumers:
         """Stop receiving, hand back what has not started, let what runs end, acknowledge it, and close the sources.
 
         Handlers that still run after ``timeout`` seconds are cancelled, and their messages handed back: that is no
-        failed attempt. Ends about three seconds after that at the latest, or eight where a source does not close. When
-        it is cancelled itself, it goes on until `close`.
+        failed attempt. Ends within two seconds after that, or seven where a source does not close. When it is cancelled
+        itself, it goes on until `close`.
         """
         for consumer in self._consumers.values():
             consumer.handling.stop()

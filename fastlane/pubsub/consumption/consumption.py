@@ -31,10 +31,11 @@ _MOST_PER_RECEIVE = 1000
 _LONGEST_RECEIVE = 120.0
 _EMPTY_PAUSE = 0.05
 
-# Seconds that a drain waits at most for each of its steps, beside the time that it was given.
+# Seconds that a drain waits at most for each of its steps, beside the time that it was given. The supervisor kills a
+# worker two seconds after that, and the app's own lifespan has to end before.
 _CANCELLED_RECEIVE = 2.0
-_CANCELLED_HANDLER = 1.0
-_LAST_CALLS = 1.0
+_CANCELLED_HANDLER = 0.5
+_LAST_CALLS = 0.5
 _CLOSE = 5.0
 
 
@@ -205,7 +206,8 @@ class Consumption:
         await self._bell.until(over, self._deadline)
         if not custody.empty or custody.running:
             cancel()
-            if not await self._bell.until(lambda: custody.empty, loop.time() + _CANCELLED_HANDLER):
+            # Where nothing runs it is the broker that does not take what it is told.
+            if not await self._bell.until(lambda: custody.empty, loop.time() + _CANCELLED_HANDLER) and custody.running:
                 abandon()
                 await self._bell.until(lambda: custody.empty, loop.time() + _LAST_CALLS)
         custody.hand_back_all()
