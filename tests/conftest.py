@@ -36,3 +36,16 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     for name in set(sys.modules) - before:
         if not name.startswith(("fastlane", "msgspec", "uvicorn", "uvloop")):
             del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _forget_resources() -> Iterator[None]:
+    """What a test has declared is not there for the next one: the registry is weak, but a cycle may wait long for the
+    collector. What modules, and fixtures of a wider scope, have declared stays."""
+    from fastlane.resources import declaration
+
+    before = set(declaration.living_resources())
+    yield
+    for resource in declaration.living_resources():
+        if resource not in before:
+            declaration._declared.discard(resource)

@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from fastlane.errors import FastlaneError
+from fastlane.errors import ConfigurationError, FastlaneError
 from fastlane.resources.state import state_directory
 
 __all__ = ["LockTimeout", "MachineLock"]
@@ -72,10 +72,8 @@ class MachineLock:
 
 def _path(name: str) -> Path:
     try:
-        directory = state_directory()
-        if os.access(directory, os.W_OK):
-            return directory / f"{name}.lock"
-    except OSError:
+        return state_directory() / f"{name}.lock"
+    except ConfigurationError:
         pass
     project = hashlib.sha256(os.getcwd().encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"fastlane-{os.getuid()}-{project}-{name}.lock"
