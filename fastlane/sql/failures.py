@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from fastlane.sql.driver import Session
 
 __all__ = ["is_argument", "is_lost", "is_read_only", "is_schema_change", "is_stale", "translated"]
-
-logger = logging.getLogger("fastlane.sql")
 
 # What says that the connection, or the server, is gone. Nothing of it is the query's fault.
 LOST = (
@@ -68,10 +65,9 @@ def is_argument(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InterfaceError) and str(error).startswith(("query argument", "the server expects"))
 
 
-def translated(error: BaseException, session: Session, query: str, name: str) -> BaseException:
+def translated(error: BaseException, session: Session, query: str) -> BaseException:
     """What a user gets to see for an error of asyncpg."""
     if is_lost(error, session):
-        logger.warning("database %r: the connection was lost during a query: %s", name, error)
         return Unavailable("the database is not available")
     if isinstance(error, asyncpg.InterfaceError) and "another operation" in str(error):
         return ConcurrentUse()

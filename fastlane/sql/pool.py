@@ -68,7 +68,10 @@ class Pool(Reserve, Source):
             self.forget()
         elif is_read_only(error):
             session.usable = False  # after a failover a new connection finds the new primary
-        return translated(error, session, query, self.name)
+        elif is_lost(error, session):
+            # A pooler whose server is gone answers every query so.
+            self._complaints.warn("lost", "database %r: the connection was lost during a query: %s", self.name, error)
+        return translated(error, session, query)
 
     def forget(self) -> None:
         """Every connection prepares its statements anew: the schema has changed."""

@@ -65,6 +65,12 @@ class Migrator:
         self.database = database
         self.migrations = migrations
 
+    @property
+    def _shown(self) -> str:
+        """As messages call it: the framework's tables stand in whichever database it is, and are no database."""
+        is_own = bool(self.migrations) and self.migrations[0].up.parent == FRAMEWORK
+        return "fastlane's own schema" if is_own else f"database {self.database!r}"
+
     @classmethod
     def of_framework(cls) -> Migrator:
         """The framework's own tables: they come before the user's."""
@@ -96,7 +102,7 @@ class Migrator:
         if status.pending:
             titles = ", ".join(migration.title for migration in status.pending)
             raise MigrationError(
-                f"database {self.database!r}: {len(status.pending)} migrations are pending: {titles}\n"
+                f"{self._shown}: {len(status.pending)} migrations are pending: {titles}\n"
                 '    mend: run `fastlane sql migrate APP` first, or set migrate = "boot" in [sql]'
             )
 
@@ -124,8 +130,8 @@ class Migrator:
                 started = time.perf_counter()
                 await self._run(connection, migration.up, migration.text, migration.in_transaction, ledger, migration)
                 logger.info(
-                    "database %r: %s applied in %.0f ms",
-                    self.database,
+                    "%s: %s applied in %.0f ms",
+                    self._shown,
                     migration.title,
                     1000 * (time.perf_counter() - started),
                 )
@@ -145,7 +151,7 @@ class Migrator:
                 migration = by_version.get(row.version)
                 if migration is None:
                     raise MigrationError(
-                        f"database {self.database!r}: {row.version:04d}_{row.name} is not among the files\n"
+                        f"{self._shown}: {row.version:04d}_{row.name} is not among the files\n"
                         "    mend: roll back with the version of the code that has it"
                     )
                 text, in_transaction = read_down(migration)
@@ -187,10 +193,11 @@ class Migrator:
             await connection.execute("RESET ALL")  # what a script set for itself must not reach the next one
         except asyncpg.PostgresError as error:
             title = path.name.removesuffix(".sql")
-            left = "" if in_transaction else "\n    it ran outside a transaction: look what it has left behind"
+            left = f"{self._shown} is as it was before {title}"
+            if not in_transaction:
+                left = f"it ran outside a transaction: look what it has left behind in {self._shown}"
             raise MigrationError(
-                f"{path}{_line(text, error)}: {type(error).__name__}: {error}\n"
-                f"    database {self.database!r} is as it was before {title}{left}",
+                f"{path}{_line(text, error)}: {type(error).__name__}: {error}\n    {left}",
                 title,
             ) from error
 
@@ -208,12 +215,12 @@ class Migrator:
             for migration in status.out_of_order
         ]
         if mistakes:
-            raise MigrationError("\n".join(f"database {self.database!r}: {mistake}" for mistake in mistakes))
+            raise MigrationError("\n".join(f"{self._shown}: {mistake}" for mistake in mistakes))
         if status.unknown:
             titles = ", ".join(f"{row.version:04d}_{row.name}" for row in status.unknown)
             logger.warning(
-                "database %r has migrations that this code does not know (%s): a newer version was here",
-                self.database,
+                "%s has migrations that this code does not know (%s): a newer version was here",
+                self._shown,
                 titles,
             )
 

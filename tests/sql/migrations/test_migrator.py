@@ -203,3 +203,27 @@ def test_the_framework_s_own_tables_are_migrations_too(blank: Blank) -> None:
             await migrator.check(connection)
 
     run(main())
+
+
+def test_the_frameworks_own_tables_are_no_database_of_the_user(blank: Blank) -> None:
+    async def main() -> None:
+        async with blank.connect() as connection:
+            with pytest.raises(MigrationError, match=r"^fastlane's own schema: \d+ migrations are pending: 0001_"):
+                await Migrator.of_framework().check(connection)
+
+    run(main())
+
+
+def test_one_that_fails_outside_a_transaction_does_not_claim_to_have_left_nothing(
+    put: Put, migrator: Make, blank: Blank
+) -> None:
+    put("1_create.up.sql", "CREATE TABLE posts (id int); INSERT INTO posts VALUES (1), (1);")
+    put("2_unique.up.sql", "-- fastlane: no-transaction\nCREATE UNIQUE INDEX CONCURRENTLY ids ON posts (id)")
+
+    async def main() -> None:
+        async with blank.connect() as connection:
+            with pytest.raises(MigrationError, match="look what it has left behind") as caught:
+                await migrator().apply(connection)
+            assert "as it was" not in str(caught.value)
+
+    run(main())
