@@ -8,7 +8,7 @@
     ├── ConcurrentUse       two tasks use one transaction at the same time; also a RuntimeError
     ├── TransactionEnded    a transaction was used after its end; also a RuntimeError
     ├── TransactionFailed   a transaction can't commit: an error in it was caught; also a RuntimeError
-    ├── StrayTransaction    BEGIN as a query; also a RuntimeError
+    ├── StrayTransaction    BEGIN or COMMIT as a query; also a RuntimeError
     └── ForkedPool          a pool was used in a child of the process that opened it; also a RuntimeError
 
 What PostgreSQL itself says arrives as it is, in asyncpg's classes: ``except asyncpg.UniqueViolationError``. Each has a
@@ -118,13 +118,19 @@ class TransactionFailed(FastlaneError, RuntimeError):
 
 
 class StrayTransaction(FastlaneError, RuntimeError):
-    """A query began a transaction and did not end it. It has been rolled back."""
+    """A query began a transaction and did not end it: it has been rolled back. Or it ended the one that it ran in
+    (COMMIT, ROLLBACK): that is over, as the query said."""
 
-    def __init__(self, query: str) -> None:
-        super().__init__(
-            "a query left a transaction open, and the next one may run on another connection; it was rolled back:\n"
-            f"{indented(query)}\n    mend: async with db.transaction() as tx:"
+    def __init__(self, query: str, *, ended: bool = False) -> None:
+        problem, mend = (
+            ("a query ended the transaction that it ran in", "leave the block, or raise in it; that ends it")
+            if ended
+            else (
+                "a query left a transaction open, and the next one may run on another connection; it was rolled back",
+                "async with db.transaction() as tx:",
+            )
         )
+        super().__init__(f"{problem}:\n{indented(query)}\n    mend: {mend}")
 
 
 class ForkedPool(FastlaneError, RuntimeError):

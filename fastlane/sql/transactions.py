@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias
 
-from fastlane.sql.errors import TransactionEnded, TransactionFailed
+from fastlane.sql.errors import StrayTransaction, TransactionEnded, TransactionFailed
 from fastlane.sql.queries import Queries
 from fastlane.sql.source import Source
 
@@ -159,9 +159,12 @@ class _Held(Source):
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
         session = self.held
         try:
-            if not arguments:
-                return await session.command(query)
-            return await session.status(query, arguments)
+            if arguments:
+                return await session.status(query, arguments)
+            status = await session.command(query)
+            if not session.in_transaction():
+                raise StrayTransaction(query, ended=True)
+            return status
         except Exception as error:
             better = self._pool.adapted(error, arguments)
             if better is None:

@@ -6,7 +6,7 @@ import pytest
 from asyncpg import PostgresSyntaxError, ReadOnlySQLTransactionError, SerializationError, UniqueViolationError
 
 from fastlane.resources.declaration import NotBound
-from fastlane.sql import ConcurrentUse, Database, Transaction, TransactionEnded, TransactionFailed
+from fastlane.sql import ConcurrentUse, Database, StrayTransaction, Transaction, TransactionEnded, TransactionFailed
 from fastlane.sql.transactions import Savepoint
 from tests.sql.opened import opened
 
@@ -33,6 +33,26 @@ def test_a_transaction_commits_at_its_end_and_is_undone_by_an_exception(url: str
             with pytest.raises(LookupError):
                 await fail()
             assert await numbers(db) == [1]
+            assert len(db.binding.pool.free) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("command", ["COMMIT", "rollback"])
+def test_a_query_that_ends_the_transaction_is_refused_instead_of_running_on_without_one(url: str, command: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+
+            async def end() -> None:
+                async with db.transaction() as tx:
+                    await tx.execute("INSERT INTO numbers VALUES (1)")
+                    await tx.execute(command)
+                    raise AssertionError("what follows would be no transaction")
+
+            with pytest.raises(StrayTransaction, match="ended the transaction that it ran in"):
+                await end()
+            assert await numbers(db) == ([1] if command == "COMMIT" else [])
             assert len(db.binding.pool.free) == 1
 
     asyncio.run(main())
