@@ -143,9 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config.write_text(running.configuration)
             found.versions[broker.kind] = running.version
             brokers.append((broker, running, config))
-        warm = Effort(seconds=0.3, most=2_000, patience=5.0, latency=0.1)
         print("warming up", flush=True)
-        one_round(0, [each for each in brokers if not each[0].alone], warm, Found())
+        for each in brokers:
+            if not each[0].alone:
+                seconds = each[0].warm_up
+                one_round(0, [each], Effort(seconds=seconds, most=6_000, patience=5.0, latency=0.1), Found())
         while rounds < (1 if options.quick else options.rounds):
             elapsed = time.monotonic() - started
             if rounds and elapsed + elapsed / rounds > BUDGET:

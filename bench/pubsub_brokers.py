@@ -37,6 +37,7 @@ class Broker:
         bare: the names of the sides beside fastlane's; the first one is what the bars compare with.
         alone: nothing but the measured process works: it may use every core.
         most: messages of one way to publish: what the server bears.
+        warm_up: seconds of each way to publish, before anything is measured: the emulator's Java compiles itself.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Broker:
     start: Callable[[Path], AbstractContextManager[Running]]
     alone: bool = False
     most: int = 30_000
+    warm_up: float = 0.3
 
 
 def configuration_of(provider: str, more: str = "") -> str:
@@ -111,6 +113,6 @@ BROKERS: tuple[Broker, ...] = (
     Broker("local", "local (SQLite, FULL)", ("sqlite3",), local, alone=True),
     Broker("nsq", "NSQ", ("raw", "ansq"), nsq),
     Broker("aws", "SNS and SQS (moto)", ("aiobotocore",), aws),
-    Broker("gcp", "Google Pub/Sub (emulator)", ("gcloud-aio",), gcp, most=6_000),
+    Broker("gcp", "Google Pub/Sub (emulator)", ("gcloud-aio",), gcp, most=6_000, warm_up=1.5),
     Broker("postgres", "PostgreSQL", ("asyncpg",), postgres),
 )
