@@ -73,7 +73,7 @@ class Runtime:
         self._make_services(resolve(loaded))
         mistakes = self._undeclared()
         for service in self.services:
-            found = _mistakes(service)
+            found = self._mistakes(service)
             # What stands in the place of a secret that nobody has yet is looked at again when it is known.
             if not self._referenced or service is self._keeper:
                 mistakes += found
@@ -106,6 +106,15 @@ class Runtime:
             for key in keys
             if kind not in kinds
         ]
+
+    def _mistakes(self, service: Service) -> list[str]:
+        try:
+            found = list(service.check())
+        except ConfigurationError as error:  # such as a name that is declared twice
+            found = [str(error)]
+        # What begins with a table is a mistake in the file, which the service does not know.
+        name = "" if self._loaded is None else self._loaded.name
+        return [f"{name}: {mistake}" if name and mistake.startswith("[") else mistake for mistake in found]
 
     # Once per boot
 
@@ -149,7 +158,9 @@ class Runtime:
             await self._prepare(keeper, reports, extend)
         if keeper is not None and self._referenced:
             self._make_services(resolve(loaded, cast(SecretKeeper, keeper).value))
-            _complain([mistake for service in self.services if service is not keeper for mistake in _mistakes(service)])
+            _complain(
+                [mistake for service in self.services if service is not keeper for mistake in self._mistakes(service)]
+            )
 
     async def _prepare(self, service: Service, reports: dict[str, Any], extend: Callable[[str], None] | None) -> None:
         if extend is not None:
@@ -258,13 +269,6 @@ def _service(kind: Kind) -> type[Service]:
     module, _, name = SERVICES[kind].partition(":")
     found: type[Service] = getattr(import_module(module), name)
     return found
-
-
-def _mistakes(service: Service) -> list[str]:
-    try:
-        return list(service.check())
-    except ConfigurationError as error:  # such as a name that is declared twice
-        return [str(error)]
 
 
 def _complain(mistakes: list[str]) -> None:

@@ -131,6 +131,15 @@ def test_every_mistake_of_every_service_is_told_at_once() -> None:
     del one, two, database
 
 
+def test_a_mistake_in_a_table_is_told_with_the_name_of_the_file(monkeypatch) -> None:
+    monkeypatch.setattr("tests.shelf.ShelfService.check", lambda _: ["[pubsub.topics.x]: no", "shelf.py:3: no"])
+    shelf = Shelf()
+    with pytest.raises(ConfigurationError) as caught:
+        Runtime(serve(config=None)).check()
+    assert str(caught.value).splitlines() == ["fastlane.toml: [pubsub.topics.x]: no", "shelf.py:3: no"]
+    assert shelf
+
+
 def test_a_table_of_what_is_declared_nowhere_is_a_mistake(tmp_path) -> None:
     (tmp_path / "fastlane.toml").write_text(
         '[pubsub.topics.lost]\nprovider = "local"\n[sql.databases.gone]\nurl = "postgresql:///x"\n'
