@@ -204,9 +204,9 @@ class Postgres(Broker):
 
     def options(self, address: str | None = None) -> dict[str, Any]:
         name = self._name(address)
-        if name not in self._databases:
-            self._databases[name] = Database(name, migrations=None)
-            self._databases[name].told = self._settings(address)
+        # Each time anew: what a test has declared is forgotten after it.
+        self._databases[name] = Database(name, migrations=None)
+        self._databases[name].told = self._settings(address)
         return {"kind": "postgres", "database": name}
 
     def document(self, address: str | None = None) -> dict[str, Any]:
