@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
 
 import msgspec
 
-__all__ = ["Column", "Convert", "Unfit", "conversion", "is_optional", "shown", "without_null"]
+__all__ = ["Column", "Convert", "Unfit", "conversion", "is_optional", "members", "shown", "without_null"]
 
 Convert: TypeAlias = Callable[[Any], Any]
 
@@ -159,8 +159,9 @@ def _of_scalar(produced: type, wanted: tuple[Any, ...], annotation: Any, column:
     if produced is str and all(_is_own_class(member) for member in wanted):
         return _of_unknown(wanted, annotation)
     cast = next((CASTS[member] for member in wanted if isinstance(member, type) and member in CASTS), None)
+    name = column.name if column.name.isidentifier() else "…"  # an expression without a name is called ?column?
     raise Unfit(
-        f"cast it in the query, `{column.name}::{cast}`, or make the field {produced.__name__}"
+        f"cast it in the query, `{name}::{cast}`, or make the field {produced.__name__}"
         if cast
         else f"make the field {produced.__name__}"
     )

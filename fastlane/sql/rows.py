@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 
-from fastlane.sql.columns import Column, Convert, Unfit, conversion, is_optional, shown, without_null
+from fastlane.sql.columns import Column, Convert, Unfit, conversion, is_optional, members, shown, without_null
 from fastlane.sql.errors import RowMismatch, UnexpectedNull
 from fastlane.sql.shapes import Field, Shape, shape_of
 
@@ -218,12 +218,19 @@ def _fitted(into: Any, query: str, column: Column, field: Field) -> Convert | No
     try:
         return conversion(field.annotation, column)
     except Unfit as unfit:
+        mend = str(unfit)
+        if not field.names and any(shape_of(member).kind != "scalar" for member in _not_none(field.annotation)):
+            mend = "leave out `| None`: where there is no row fetch_optional answers None"
         raise RowMismatch(
             f"column {column.name!r} is {column.type}, but {_target(into, field)} is {shown(field.annotation)}",
             column=column.name,
             query=query,
-            mend=str(unfit),
+            mend=mend,
         ) from None
+
+
+def _not_none(annotation: Any) -> list[Any]:
+    return [member for member in members(annotation) if member not in (None, type(None))]
 
 
 def _target(into: Any, field: Field) -> str:

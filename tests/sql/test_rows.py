@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlane.sql.columns import Column
-from fastlane.sql.errors import UnexpectedNull
+from fastlane.sql.errors import RowMismatch, UnexpectedNull
 from fastlane.sql.rows import plan_of
 
 TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
@@ -98,3 +98,16 @@ def test_the_generated_reader_can_be_read_and_goes_with_its_plan() -> None:
     del plan
     gc.collect()
     assert file not in linecache.cache
+
+
+def test_a_structure_or_none_is_told_what_says_that_there_may_be_no_row() -> None:
+    class Post(msgspec.Struct):
+        id: int
+
+    with pytest.raises(RowMismatch, match=r"mend: leave out `\| None`"):
+        plan_of(Post | None, "SELECT id FROM posts", [Column("id", "int4", "scalar")])
+
+
+def test_the_mend_for_an_expression_without_a_name_does_not_call_it_by_one() -> None:
+    with pytest.raises(RowMismatch, match="cast it in the query, `…::text`, or make the field int"):
+        plan_of(str, "SELECT 1", [Column("?column?", "int4", "scalar")])
