@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scenarios = [scenario for scenario in SQL_SCENARIOS if scenario.name in scenario_names]
         results = measure(peers, scenarios, plan, lambda line: print(line, flush=True))
         os.sched_setaffinity(0, plan.server_cores)
-        figures = typed_rows(url, 6 if options.quick else 30)
+        figures = typed_rows(url, 6 if options.quick else 16)
         os.sched_setaffinity(0, plan.load_cores | plan.server_cores)
     date = time.strftime("%Y-%m-%d")
     load = tool_version("wrk")
