@@ -219,7 +219,8 @@ def _fitted(into: Any, query: str, column: Column, field: Field) -> Convert | No
         return conversion(field.annotation, column)
     except Unfit as unfit:
         mend = str(unfit)
-        if not field.names and any(shape_of(member).kind != "scalar" for member in _not_none(field.annotation)):
+        of = [member for member in members(field.annotation) if member not in (None, type(None))]
+        if not field.names and is_optional(field.annotation) and any(shape_of(one).kind != "scalar" for one in of):
             mend = "leave out `| None`: where there is no row fetch_optional answers None"
         raise RowMismatch(
             f"column {column.name!r} is {column.type}, but {_target(into, field)} is {shown(field.annotation)}",
@@ -227,10 +228,6 @@ def _fitted(into: Any, query: str, column: Column, field: Field) -> Convert | No
             query=query,
             mend=mend,
         ) from None
-
-
-def _not_none(annotation: Any) -> list[Any]:
-    return [member for member in members(annotation) if member not in (None, type(None))]
 
 
 def _target(into: Any, field: Field) -> str:
