@@ -20,6 +20,8 @@ from typing import Any
 __all__ = ["is_ready", "keep", "main"]
 
 LOOK_SECONDS = 0.25
+OTHERS_SECONDS = 1.0
+"""Who holds the keeper's lock for so long is one."""
 INITIALISE_SECONDS = 120.0
 STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
@@ -154,8 +156,12 @@ def is_ready(cluster: Path) -> bool:
 def keep(order: dict[str, Any]) -> int:
     """Be the keeper, unless there is one."""
     lock = os.open(order["keeper"], os.O_RDWR | os.O_CREAT, 0o600)
-    if not _locked(lock):
-        return 0
+    end = time.monotonic() + OTHERS_SECONDS
+    while not _locked(lock):
+        # Another keeper, or somebody who looks whether there is one: that takes a moment, and shares the lock.
+        if time.monotonic() > end:
+            return 0
+        time.sleep(0.01)
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     failure = Path(order["failure"])

@@ -23,6 +23,8 @@ __all__ = ["EmbeddedServer"]
 LINGER_SECONDS = 5.0
 START_SECONDS = 90.0
 """Of ``initdb`` and the start, on a slow machine."""
+KEEPER_SECONDS = 10.0
+"""Of a new keeper, until it has its lock."""
 _LOOK_SECONDS = 0.02
 PORT = 5432
 """It names the socket. Told everywhere: libpq's default and asyncpg's are what PGPORT says."""
@@ -167,8 +169,9 @@ class EmbeddedServer:
             )
 
     def _await_keeper(self, site: Site, deadline: float) -> None:
-        """Until the new keeper has its lock, or has failed."""
-        while _is_free(site.keeper):
+        """Until the new keeper has its lock, or has failed; one that vanished without a word is not waited for."""
+        end = time.monotonic() + KEEPER_SECONDS
+        while _is_free(site.keeper) and time.monotonic() < end:
             self._raise_failure(site)
             self._wait(deadline, site)
 

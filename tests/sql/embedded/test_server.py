@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from fastlane.errors import ConfigurationError
 from fastlane.sql.embedded import EmbeddedServer, Watch, clone_for_test, create_database, databases, drop_database
 from fastlane.sql.embedded import binaries as binaries_module
+from fastlane.sql.embedded.binaries import find_binaries
 from tests.sql.embedded.conftest import connected, run
 
 HOLD = """
@@ -140,6 +143,17 @@ class TestServer:
             assert b"MAIL_KEY" not in environment.read()
         monkeypatch.delenv("PGPORT")
         run(create_database(server, "reached"))
+
+    def test_a_keeper_is_not_put_off_by_somebody_who_looks_whether_there_is_one(
+        self, server: EmbeddedServer, tmp_path: Path
+    ) -> None:
+        lock = os.open(tmp_path / "state" / f"postgres-{find_binaries().major}.keeper", os.O_CREAT | os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        timer = threading.Timer(0.6, os.close, [lock])
+        timer.start()
+        server.hold_blocking()
+        timer.join()
+        assert server.runs
 
     def test_two_that_start_at_once_share_one_server(self, tmp_path: Path) -> None:
         state = tmp_path / "state"
