@@ -64,6 +64,7 @@ class AwsSource(Source):
         self._ordered = subscription.topic.ordered
         self._leases: weakref.WeakValueDictionary[str, Lease] = weakref.WeakValueDictionary()
         self._full = False
+        self._pending: set[asyncio.Future[list[dict[str, Any]]]] = set()
         self._turn: MachineLock | None = None
         if emulated and is_fifo(subscription.physical):
             digest = hashlib.sha256(subscription.physical.encode()).hexdigest()[:16]
@@ -111,6 +112,7 @@ class AwsSource(Source):
         await self.ack([delivery])
 
     async def close(self) -> None:
+        await self._give_back()
         await self._clients.close()
 
     async def _poll(self, limit: int) -> list[Delivery]:
@@ -137,17 +139,21 @@ class AwsSource(Source):
                 return due
 
     async def _some(self, limit: int, wait: int) -> list[dict[str, Any]]:
-        """A poll brings ten at most: behind a full one several are sent at once, and a long one when those are empty.
+        """A poll brings ten at most: behind a full one several are under way, and a long one when those are empty.
 
-        Not where there is an order: one answer after the other is how it is kept.
+        Not where there is an order: one answer after the other is how it is kept. What is under way never asks for more
+        than ``limit``: permits become more until the next call, or fewer by what this one answers.
         """
-        many = min(math.ceil(limit / BATCH), PARALLEL) if self._full and not self._ordered else 1
+        room = limit - BATCH * len(self._pending)
+        if self._full and not self._ordered:
+            while room > 0 and len(self._pending) < PARALLEL:
+                self._pending.add(asyncio.ensure_future(self._receive(min(BATCH, room), 0)))
+                room -= BATCH
         messages: list[dict[str, Any]] = []
-        if many > 1:
-            polls = [self._receive(min(BATCH, limit - number * BATCH), 0) for number in range(many)]
-            answers = await asyncio.gather(*polls, return_exceptions=True)
-            messages = [message for answer in answers if isinstance(answer, list) for message in answer]
-            failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        while self._pending and not messages:
+            done, self._pending = await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
+            failed = [error for poll in done if (error := poll.exception()) is not None]
+            messages = [message for poll in done if poll.exception() is None for message in poll.result()]
             if failed and not messages:
                 raise failed[0]
         if not messages:
@@ -179,6 +185,25 @@ class AwsSource(Source):
         finally:
             poll.cancel()
             await asyncio.wait([poll])
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        """The same for polls that are under way beside it."""
+        pending, self._pending = self._pending, set()
+        if not pending:
+            return
+        done, late = await asyncio.wait(pending, timeout=GRACE)
+        for one in late:
+            one.cancel()
+        if late:
+            await asyncio.wait(late)
+        now = time.monotonic()
+        found = [message for one in done if one.exception() is None for message in one.result()]
+        try:
+            async with asyncio.timeout(GRACE):
+                await self.release([self._delivery(message, now)[0] for message in found])
+        except (TimeoutError, FastlaneError):
+            pass  # they come again when their leases end
 
     async def _change(self, deliveries: Sequence[Delivery], wanted: float) -> list[Delivery]:
         held, lost = _held(deliveries)
