@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fastlane.errors import ConfigurationError
 from fastlane.sql.embedded.account import Account
 from fastlane.sql.embedded.binaries import Binaries
+from fastlane.sql.embedded.orphans import OWNER, mark_owner, sweep_orphans
 
 __all__ = ["Site", "choose_site", "remove_site"]
 
@@ -57,6 +58,8 @@ def choose_site(state: Path, binaries: Binaries, account: Account) -> Site:
             home = _SYSTEM_DIRECTORY / digest
             home.mkdir(mode=0o711, parents=True, exist_ok=True)
             _SYSTEM_DIRECTORY.chmod(0o711)
+            mark_owner(home, state)
+            sweep_orphans(_SYSTEM_DIRECTORY)
         data = home / name
         data.mkdir(mode=0o700, exist_ok=True)
         account.own(data)
@@ -88,8 +91,9 @@ def remove_site(site: Site) -> None:
     """Remove the data, and what was made for it alone outside the state directory."""
     shutil.rmtree(site.data)
     shutil.rmtree(site.sockets, ignore_errors=True)
-    if site.data.parent.parent == _SYSTEM_DIRECTORY and not any(site.data.parent.iterdir()):
-        site.data.parent.rmdir()
+    home = site.data.parent
+    if home.parent == _SYSTEM_DIRECTORY and {path.name for path in home.iterdir()} <= {OWNER}:
+        shutil.rmtree(home)
 
 
 def _digest(state: Path) -> str:
