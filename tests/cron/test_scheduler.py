@@ -442,7 +442,7 @@ def test_a_renewal_that_meets_the_end_of_a_run_is_no_lost_lease(
         async with scheduled(store, meeting) as scheduler:
             await until(lambda: _ended(store))
             await until(lambda: not scheduler.runs)
-        assert (await store.history(None, 10))[0].attempt == 2
+            assert (await store.history(None, 10))[0].attempt == 2
 
     asyncio.run(main())
     assert "lease" not in caplog.text

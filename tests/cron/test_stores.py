@@ -316,3 +316,15 @@ def test_a_query_that_is_cancelled_leaves_the_store_in_order(stores: Stores) -> 
             assert (await store.look())[0]
 
     asyncio.run(main())
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "cron.db").write_text("not a database, but long enough to be looked at as one" * 100)
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db")
+        with pytest.raises(StoreUnavailable, match="not a database"):
+            await store.look()
+        await store.close()
+
+    asyncio.run(main())
