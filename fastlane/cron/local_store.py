@@ -148,9 +148,9 @@ class LocalStore(Store):
             changed = f"UPDATE cron_run SET state = ?, error = ?, lease_until = NULL, finished_at = ? WHERE {_HELD}"
             count = connection.execute(changed, (state, error, now, *_key(claim))).rowcount
             connection.execute(
-                "DELETE FROM cron_run WHERE job = ?1 AND state IN ('done', 'failed', 'skipped') AND scheduled_at < ("
-                "SELECT scheduled_at FROM cron_run WHERE job = ?1 ORDER BY scheduled_at DESC LIMIT 1 OFFSET ?2)",
-                (claim.job, KEPT_RUNS - 1),
+                "DELETE FROM cron_run WHERE job = :job AND state IN ('done', 'failed', 'skipped') AND scheduled_at < ("
+                "SELECT scheduled_at FROM cron_run WHERE job = :job ORDER BY scheduled_at DESC LIMIT 1 OFFSET :kept)",
+                {"job": claim.job, "kept": KEPT_RUNS - 1},
             )
             return count > 0
 
@@ -167,8 +167,8 @@ class LocalStore(Store):
         def query(connection: sqlite3.Connection, _: float) -> list[Run]:
             rows = connection.execute(
                 "SELECT job, scheduled_at, owner, state, attempt, started_at, finished_at, error FROM cron_run "
-                "WHERE ?1 IS NULL OR job = ?1 ORDER BY scheduled_at DESC, job LIMIT ?2",
-                (job, limit),
+                "WHERE :job IS NULL OR job = :job ORDER BY scheduled_at DESC, job LIMIT :limit",
+                {"job": job, "limit": limit},
             )
             return [
                 Run(name, _moment(tick), owner, state, attempt, _perhaps(started), _perhaps(finished), error)
