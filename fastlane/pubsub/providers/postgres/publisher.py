@@ -10,6 +10,7 @@ import msgspec
 from fastlane.pubsub.envelope import Outgoing
 from fastlane.pubsub.provider import BoundTopic, Publisher, PublishRefused
 from fastlane.pubsub.providers.postgres.links import Links
+from fastlane.pubsub.refusals import no_text, publish_others
 
 __all__ = ["PUBLISH", "PostgresPublisher", "columns", "unfit"]
 
@@ -33,11 +34,9 @@ def columns(messages: Sequence[Outgoing]) -> tuple[list[object], ...]:
 
 def unfit(message: Outgoing) -> str | None:
     """Why PostgreSQL can't keep it: a text of it knows neither NUL nor lone surrogates. None: it can."""
-    try:
-        for text in (message.ordering_key or "", message.dedupe_id, *message.attributes, *message.attributes.values()):
-            text.isascii() or text.encode()
-    except UnicodeEncodeError as error:
-        return f"message {message.id}: a key, dedupe id or attribute is no text: {error}"
+    why = no_text(message)
+    if why is not None:
+        return why
     if "\x00" in message.dedupe_id or "\x00" in (message.ordering_key or ""):
         return f"message {message.id}: a key or dedupe id has a NUL character, which PostgreSQL can't keep"
     return None
@@ -53,22 +52,7 @@ class PostgresPublisher(Publisher):
 
     async def publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> Sequence[str | Exception]:
         refused = {index: PublishRefused(why) for index, m in enumerate(messages) if (why := unfit(m)) is not None}
-        if not refused:
-            return await self._publish(topic, messages)
-        keys: set[str | None] = set()
-        answers: list[str | Exception | None] = []
-        taken: list[Outgoing] = []
-        for index, message in enumerate(messages):
-            error = refused.get(index)
-            if error is None and message.ordering_key is not None and message.ordering_key in keys:
-                error = PublishRefused("an earlier message of the same key was refused")
-            if error is None:
-                taken.append(message)
-            else:
-                keys.add(message.ordering_key)
-            answers.append(error)
-        done = iter(await self._publish(topic, taken) if taken else ())
-        return [next(done) if answer is None else answer for answer in answers]
+        return await publish_others(messages, refused, lambda taken: self._publish(topic, taken))
 
     async def _publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> list[str]:
         arguments = columns(messages)
