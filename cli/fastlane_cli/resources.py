@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,7 +52,9 @@ def target_options(function: _Command) -> _Command:
 
 def is_embedded(embedded: bool, dev: bool) -> bool:
     """Whether what has no configuration is embedded: by an option, or by ``FASTLANE_EMBEDDED``."""
-    return embedded or dev or os.environ.get("FASTLANE_EMBEDDED", "").lower() in ("1", "true", "on", "yes")
+    from fastlane.tenancy import surroundings_alone  # after the command line is known to be right
+
+    return embedded or dev or surroundings_alone().embedded
 
 
 class Target:
