@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from fastlane.secrets.sources.source import MissingLibrary, Reading, Source, Unreachable, inside, library
+from fastlane.secrets.sources.source import MissingLibrary, Reading, Source, Unreachable, library
 
 __all__ = ["AwsSource"]
 
@@ -85,17 +85,7 @@ class AwsSource(Source):
             return Reading({}, dict.fromkeys(names, f"Secrets Manager can't be asked: {error}".rstrip(".")))
         except (faults.ClientError, faults.BotoCoreError, OSError) as error:
             raise Unreachable(f"Secrets Manager: {error}") from error
-        values: dict[str, str] = {}
-        missing: dict[str, str] = {}
-        for name in names:
-            answer = answers[self.called(name)]
-            try:
-                if isinstance(answer, Exception):
-                    raise answer
-                values[name] = inside(answer, self.key(name))
-            except ValueError as error:
-                missing[name] = f"Secrets Manager, {self.called(name)!r}: {error}"
-        return Reading(values, missing)
+        return self._reading(names, answers, "Secrets Manager")
 
     def place(self, name: str) -> str:
         key = self.key(name)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from fastlane.secrets.sources.source import MissingLibrary, Reading, Source, Unreachable, inside, library
+from fastlane.secrets.sources.source import MissingLibrary, Reading, Source, Unreachable, library
 
 __all__ = ["GcpSource"]
 
@@ -66,17 +66,7 @@ class GcpSource(Source):
                 answers = dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(f"Secret Manager: {error or type(error).__name__}") from error
-        values: dict[str, str] = {}
-        missing: dict[str, str] = {}
-        for name in names:
-            answer = answers[self.called(name)]
-            try:
-                if isinstance(answer, Exception):
-                    raise answer
-                values[name] = inside(answer, self.key(name))
-            except ValueError as error:
-                missing[name] = f"Secret Manager, {self.called(name)!r}: {error}"
-        return Reading(values, missing)
+        return self._reading(names, answers, "Secret Manager")
 
     def place(self, name: str) -> str:
         key = self.key(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from fastlane.resources.configuration import SecretsOptions
@@ -78,6 +78,20 @@ class Source(abc.ABC):
     def key(self, name: str) -> str:
         """The key inside the value, which is a JSON object then; empty where the value is the secret."""
         return self._named(name).partition("#")[2]
+
+    def _reading(self, names: Sequence[str], answers: Mapping[str, str | Exception], service: str) -> Reading:
+        """The values of ``names``, of what ``service`` has answered for each name there, or why it has none."""
+        values: dict[str, str] = {}
+        missing: dict[str, str] = {}
+        for name in names:
+            answer = answers[self.called(name)]
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
+                values[name] = inside(answer, self.key(name))
+            except ValueError as error:
+                missing[name] = f"{service}, {self.called(name)!r}: {error}"
+        return Reading(values, missing)
 
     def _named(self, name: str) -> str:
         return self.options.names.get(name) or self.options.prefix + name
