@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.pubsub_work import MOST_CONCURRENT, Event, Handler, Side
 from fastlane.pubsub import Topic
-from fastlane.pubsub.kinds import PROVISIONED, kind_of
+from fastlane.pubsub.placement.kinds import PROVISIONED, kind_of
 from fastlane.pubsub.service import PubSubService
 from fastlane.resources.surroundings import Surroundings
 from fastlane.runtime import Runtime

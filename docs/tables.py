@@ -16,7 +16,7 @@ import msgspec
 
 from fastlane import errors
 from fastlane.pubsub.capabilities import Capabilities
-from fastlane.pubsub.kinds import KINDS
+from fastlane.pubsub.placement.kinds import KINDS
 from fastlane.resources import configuration
 from fastlane.resources.configuration.documentation import describe_keys
 from fastlane.server.options import OPTIONS

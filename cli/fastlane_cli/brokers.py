@@ -46,7 +46,7 @@ def with_service(
 
 async def _find_databases(target: Target, service: PubSubService, stack: AsyncExitStack) -> None:
     """Embedded databases that are brokers: where they are is known when their server runs."""
-    from fastlane.pubsub.kinds import kind_of
+    from fastlane.pubsub.placement.kinds import kind_of
 
     if not any(kind_of(provider.options) == "postgres" for provider in service.placements.providers):
         return

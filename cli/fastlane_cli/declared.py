@@ -9,7 +9,7 @@ from fastlane.resources.declaration import living_resources
 
 if TYPE_CHECKING:
     from fastlane.cron.job import CronJob
-    from fastlane.pubsub.topic import Topic
+    from fastlane.pubsub.topics.topic import Topic
 
 __all__ = ["declared_by_name", "declared_topics", "gather_declared"]
 

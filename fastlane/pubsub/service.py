@@ -11,15 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastlane.errors import ConfigurationError
-from fastlane.pubsub.binding import Outbox, TopicBinding
-from fastlane.pubsub.boot import look
 from fastlane.pubsub.consumption import Consumers, once_of, share_of
 from fastlane.pubsub.outbox import Outbox as OwnOutbox
-from fastlane.pubsub.placement import Placement, Placements, place_topics
+from fastlane.pubsub.placement.boot import look
+from fastlane.pubsub.placement.placements import Placement, Placements, place_topics
 from fastlane.pubsub.provider import BoundSubscription, Provider
-from fastlane.pubsub.publishing import Dispatcher
-from fastlane.pubsub.subscription import Subscription
-from fastlane.pubsub.topic import Topic
+from fastlane.pubsub.publishing.binding import Outbox, TopicBinding
+from fastlane.pubsub.publishing.dispatcher import Dispatcher
+from fastlane.pubsub.topics.subscription import Subscription
+from fastlane.pubsub.topics.topic import Topic
 from fastlane.resources.declaration import declared_kinds, declared_resources
 from fastlane.resources.quantities import octets
 from fastlane.resources.service import Service

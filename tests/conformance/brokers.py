@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from fastlane.pubsub.capabilities import Capabilities
-from fastlane.pubsub.kinds import KINDS
+from fastlane.pubsub.placement.kinds import KINDS
 from fastlane.resources.configuration import DatabaseOptions, PoolOptions
 from fastlane.sql import Database
 from fastlane.sql.binding import Bound

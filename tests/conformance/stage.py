@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from fastlane.pubsub import Topic
-from fastlane.pubsub.placement import Placements, place_topics
+from fastlane.pubsub.placement.placements import Placements, place_topics
 from fastlane.pubsub.provider import Administrator, BoundSubscription
 from fastlane.pubsub.service import PubSubService
 from fastlane.resources.configuration import ResourceConfiguration

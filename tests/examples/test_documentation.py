@@ -18,7 +18,7 @@ from types import ModuleType
 
 import pytest
 
-from fastlane.pubsub.kinds import kind_of, make_provider
+from fastlane.pubsub.placement.kinds import kind_of, make_provider
 from fastlane.resources.configuration import Loaded, resolve
 from fastlane.server.options import ServeOptions
 from fastlane.testing import TestClient

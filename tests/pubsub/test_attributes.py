@@ -14,7 +14,7 @@ import pytest
 from fastlane.errors import CompileError
 from fastlane.pubsub import Attribute
 from fastlane.pubsub.attributes import attribute_name_problem, attribute_text, lifted_fields
-from fastlane.pubsub.filters import Filter
+from fastlane.pubsub.topics.filters import Filter
 from fastlane.resources.declaration import Place
 
 PLACE = Place("here.py", 3)

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from fastlane.errors import ConfigurationError, FastlaneError, Unavailable
 from fastlane.pubsub import Attribute, Batch, Message, MessageTooLarge, Reject, Retry, Topic
-from fastlane.pubsub.binding import TopicBinding
 from fastlane.pubsub.envelope import Outgoing
 from fastlane.pubsub.providers.memory import MemoryProvider
+from fastlane.pubsub.publishing.binding import TopicBinding
 from fastlane.pubsub.service import PubSubService
 from fastlane.resources.configuration import PubSubOptions, ResourceConfiguration
 from fastlane.resources.declaration import NotBound

@@ -24,7 +24,7 @@ from fastlane.pubsub.consumption.hop import Hop
 from fastlane.pubsub.consumption.once import Once
 from fastlane.pubsub.consumption.thread import LoopThread
 from fastlane.pubsub.provider import BoundSubscription, Provider
-from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.topics.subscription import Subscription
 
 __all__ = ["Consumers", "once_of", "share_of"]
 

@@ -23,7 +23,7 @@ from fastlane.pubsub.consumption.held import Run
 from fastlane.pubsub.consumption.leases import LeaseKeeper
 from fastlane.pubsub.envelope import Delivery
 from fastlane.pubsub.provider import BoundSubscription, Provider, Source
-from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.topics.subscription import Subscription
 
 __all__ = ["Consumption"]
 

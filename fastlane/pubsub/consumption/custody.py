@@ -23,7 +23,7 @@ from fastlane.pubsub.consumption.table import Table
 from fastlane.pubsub.consumption.waiting import Waiting
 from fastlane.pubsub.envelope import Delivery
 from fastlane.pubsub.provider import BoundSubscription, Source
-from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.topics.subscription import Subscription
 
 __all__ = ["Custody"]
 

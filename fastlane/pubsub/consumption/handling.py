@@ -18,8 +18,8 @@ from fastlane.pubsub.consumption.held import Held, HeldOutcome, Run, Together
 from fastlane.pubsub.consumption.hop import Hop
 from fastlane.pubsub.consumption.once import Once
 from fastlane.pubsub.consumption.timeouts import Timeouts
-from fastlane.pubsub.message import Message, Reject, RetryLater
-from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.topics.message import Message, Reject, RetryLater
+from fastlane.pubsub.topics.subscription import Subscription
 
 __all__ = ["Handling"]
 

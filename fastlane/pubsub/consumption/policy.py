@@ -9,7 +9,7 @@ from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.consumption.held import Held
 from fastlane.pubsub.envelope import Delivery
 from fastlane.pubsub.provider import BoundSubscription
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.retry import Retry
 
 __all__ = ["Again", "Policy"]
 

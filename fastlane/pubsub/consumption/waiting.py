@@ -7,10 +7,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Collection
 
-from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.clock import Clock, Timer
 from fastlane.pubsub.consumption.held import Held, Run, Together
 from fastlane.pubsub.consumption.lanes import Lanes
+from fastlane.pubsub.topics.batch import Batch
 
 __all__ = ["Waiting"]
 

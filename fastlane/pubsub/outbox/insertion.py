@@ -11,10 +11,10 @@ import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from fastlane.errors import ConfigurationError, Unavailable
-from fastlane.pubsub.binding import TopicBinding
 from fastlane.pubsub.envelope import Outgoing
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
 from fastlane.pubsub.providers.postgres.publisher import columns, unfit
+from fastlane.pubsub.publishing.binding import TopicBinding
 from fastlane.sql import Transaction
 
 __all__ = ["CONFIRM", "READ", "outgoing_of", "write"]

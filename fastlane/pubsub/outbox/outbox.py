@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastlane.errors import FastlaneError
-from fastlane.pubsub.binding import TopicBinding
 from fastlane.pubsub.envelope import Outgoing
 from fastlane.pubsub.provider import BoundTopic, Provider
+from fastlane.pubsub.publishing.binding import TopicBinding
 from fastlane.resources.declaration import NotBound
 from fastlane.resources.surroundings import Mode
 from fastlane.sql import Database, Transaction

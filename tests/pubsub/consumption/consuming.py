@@ -11,8 +11,8 @@ import msgspec
 
 from fastlane.pubsub.consumption import Consumers
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic
-from fastlane.pubsub.subscription import Subscription
-from fastlane.pubsub.topic import Topic
+from fastlane.pubsub.topics.subscription import Subscription
+from fastlane.pubsub.topics.topic import Topic
 from tests.pubsub.consumption.broker import Broker, TinyProvider
 
 

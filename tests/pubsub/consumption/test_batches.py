@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from fastlane.pubsub.batch import Batch
-from fastlane.pubsub.message import Message, Reject
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.message import Message, Reject
+from fastlane.pubsub.topics.retry import Retry
 from tests.pubsub.consumption.broker import Broker, VirtualClock, settle
 from tests.pubsub.consumption.consuming import Event, consuming, event, run, topic
 

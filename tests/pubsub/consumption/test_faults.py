@@ -11,7 +11,7 @@ from fastlane.pubsub.consumption.backoff import Backoff
 from fastlane.pubsub.consumption.bell import Bell
 from fastlane.pubsub.consumption.health import one_line
 from fastlane.pubsub.provider import BrokerUnavailable
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.retry import Retry
 from tests.pubsub.consumption.broker import Broker, VirtualClock, settle
 from tests.pubsub.consumption.consuming import Event, consuming, event, run, topic
 

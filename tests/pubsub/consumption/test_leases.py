@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.consumption.health import Health
 from fastlane.pubsub.consumption.table import Table
 from fastlane.pubsub.envelope import Delivery
-from fastlane.pubsub.message import Message
 from fastlane.pubsub.provider import BrokerUnavailable
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.message import Message
+from fastlane.pubsub.topics.retry import Retry
 from tests.pubsub.consumption.broker import EPOCH, Broker, VirtualClock, settle
 from tests.pubsub.consumption.consuming import Event, consuming, event, run, topic
 

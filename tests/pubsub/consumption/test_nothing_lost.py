@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastlane.pubsub.batch import Batch
 from fastlane.pubsub.clock import sleep
 from fastlane.pubsub.consumption.consumers import Consumers
-from fastlane.pubsub.message import Message, Reject
 from fastlane.pubsub.provider import BrokerUnavailable
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.message import Message, Reject
+from fastlane.pubsub.topics.retry import Retry
 from tests.pubsub.consumption.broker import Broker, Order, TinyProvider, VirtualClock, settle
 from tests.pubsub.consumption.consuming import Event, bound, event, run, topic
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from fastlane.errors import ConfigurationError
-from fastlane.pubsub.batch import Batch
-from fastlane.pubsub.filters import Filter
-from fastlane.pubsub.message import Message, Reject
-from fastlane.pubsub.retry import Retry
 from fastlane.pubsub.service import PubSubService
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.filters import Filter
+from fastlane.pubsub.topics.message import Message, Reject
+from fastlane.pubsub.topics.retry import Retry
 from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.declaration import Place
 from fastlane.resources.surroundings import Surroundings

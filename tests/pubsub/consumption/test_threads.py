@@ -12,8 +12,8 @@ import pytest
 from fastlane.pubsub.consumption.consumers import Consumers, share_of
 from fastlane.pubsub.consumption.hop import Hop
 from fastlane.pubsub.consumption.thread import LoopThread
-from fastlane.pubsub.message import Message
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.message import Message
+from fastlane.pubsub.topics.retry import Retry
 from tests.pubsub.consumption.broker import Broker, TinyProvider, VirtualClock
 from tests.pubsub.consumption.consuming import Event, bound, consuming, event, run, topic
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastlane.pubsub.envelope import DeadLetter, Delivery, Outgoing
-from fastlane.pubsub.identifiers import uuid7
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Publisher, Source
 from fastlane.pubsub.providers.postgres import PostgresProvider
 from fastlane.pubsub.providers.postgres.doorbell import Doorbell
+from fastlane.pubsub.publishing.identifiers import uuid7
 from fastlane.resources.configuration import DatabaseOptions, PostgresOptions
 from fastlane.sql import Database
 from fastlane.sql.settings import ConnectionSettings

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from fastlane.errors import ConfigurationError
-from fastlane.pubsub.kinds import make_provider
+from fastlane.pubsub.placement.kinds import make_provider
 from fastlane.pubsub.provider import BrokerForbidden, BrokerUnavailable, PublishRefused
 from fastlane.pubsub.providers.postgres import housekeeping
 from fastlane.pubsub.providers.postgres.housekeeping import purge_old

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastlane.pubsub.envelope import Outgoing
-from fastlane.pubsub.lanes import Ticket, Waiting, lane_of
 from fastlane.pubsub.provider import BoundTopic
+from fastlane.pubsub.publishing.lanes import Ticket, Waiting, lane_of
 
 NOW = datetime.now(UTC)
 STEPS = st.lists(

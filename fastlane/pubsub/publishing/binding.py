@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from fastlane.pubsub.attributes import MAX_ATTRIBUTES, attribute_name_problem
 from fastlane.pubsub.envelope import DeadLetter, Outgoing
 from fastlane.pubsub.failures import MessageTooLarge
-from fastlane.pubsub.identifiers import uuid7
-from fastlane.pubsub.lanes import lane_of
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Provider
-from fastlane.pubsub.publishing import Dispatcher
+from fastlane.pubsub.publishing.dispatcher import Dispatcher
+from fastlane.pubsub.publishing.identifiers import uuid7
+from fastlane.pubsub.publishing.lanes import lane_of
 from fastlane.resources.quantities import Duration, seconds
 
 if TYPE_CHECKING:
-    from fastlane.pubsub.topic import Topic
+    from fastlane.pubsub.topics.topic import Topic
 
 __all__ = ["Outbox", "Spy", "TopicBinding"]
 

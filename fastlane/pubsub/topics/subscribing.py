@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from fastlane.errors import CompileError
-from fastlane.pubsub.batch import Batch
-from fastlane.pubsub.filters import Filter, FilterSpecification
-from fastlane.pubsub.handlers import handler_mistake, is_coroutine_handler
-from fastlane.pubsub.message import Message
-from fastlane.pubsub.retry import Retry, duration_of
-from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.filters import Filter, FilterSpecification
+from fastlane.pubsub.topics.handlers import handler_mistake, is_coroutine_handler
+from fastlane.pubsub.topics.message import Message
+from fastlane.pubsub.topics.retry import Retry, duration_of
+from fastlane.pubsub.topics.subscription import Subscription
 from fastlane.resources.declaration import Place, Resource
 from fastlane.resources.quantities import Duration
 
 if TYPE_CHECKING:
-    from fastlane.pubsub.topic import Topic
+    from fastlane.pubsub.topics.topic import Topic
     from fastlane.sql import Database
 
 __all__ = ["BatchSubscribing", "Subscribing", "SubscriptionOptions"]

@@ -9,8 +9,8 @@ import uuid
 
 import pytest
 
-from fastlane.pubsub import identifiers
-from fastlane.pubsub.identifiers import uuid7
+from fastlane.pubsub.publishing import identifiers
+from fastlane.pubsub.publishing.identifiers import uuid7
 
 
 def test_an_id_is_a_uuid_of_version_seven_of_this_moment() -> None:

@@ -19,9 +19,9 @@ from typing import Final
 from fastlane.errors import Unavailable
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.envelope import Outgoing
-from fastlane.pubsub.lanes import Lane, Ticket, Waiting
 from fastlane.pubsub.provider import BrokerUnavailable, Publisher
-from fastlane.pubsub.room import Room
+from fastlane.pubsub.publishing.lanes import Lane, Ticket, Waiting
+from fastlane.pubsub.publishing.room import Room
 from fastlane.resources.configuration import PubSubOptions
 from fastlane.resources.quantities import octets, seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastlane.errors import CompileError
-from fastlane.pubsub.retry import duration_of
+from fastlane.pubsub.topics.retry import duration_of
 from fastlane.resources.declaration import Place
 from fastlane.resources.quantities import Duration
 

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub import Topic
-from fastlane.pubsub.boot import look
-from fastlane.pubsub.placement import Placements, place_topics
+from fastlane.pubsub.placement.boot import look
+from fastlane.pubsub.placement.placements import Placements, place_topics
 from fastlane.pubsub.provider import Administrator, BrokerForbidden, BrokerUnavailable, Step
 from fastlane.pubsub.providers.memory import MemoryProvider
 from fastlane.pubsub.service import PubSubService

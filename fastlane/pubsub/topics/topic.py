@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args, overload
 
 from fastlane.errors import CompileError
-from fastlane.pubsub.batch import Batch
-from fastlane.pubsub.binding import Spy, TopicBinding
 from fastlane.pubsub.envelope import DeadLetter
-from fastlane.pubsub.filters import FilterSpecification
-from fastlane.pubsub.inspection import inspected
-from fastlane.pubsub.message import Message
-from fastlane.pubsub.retry import Retry
-from fastlane.pubsub.schema import Schema, UnresolvedSchema
-from fastlane.pubsub.subscribing import BatchSubscribing, Subscribing, SubscriptionOptions
-from fastlane.pubsub.subscription import Subscription
+from fastlane.pubsub.publishing.binding import Spy, TopicBinding
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.filters import FilterSpecification
+from fastlane.pubsub.topics.inspection import inspected
+from fastlane.pubsub.topics.message import Message
+from fastlane.pubsub.topics.retry import Retry
+from fastlane.pubsub.topics.schema import Schema, UnresolvedSchema
+from fastlane.pubsub.topics.subscribing import BatchSubscribing, Subscribing, SubscriptionOptions
+from fastlane.pubsub.topics.subscription import Subscription
 from fastlane.resources.declaration import Kind, Place, Resource, check_name
 from fastlane.resources.quantities import Duration
 

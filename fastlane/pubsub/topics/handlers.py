@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union
 
 from fastlane.errors import CompileError
-from fastlane.pubsub.message import Message
+from fastlane.pubsub.topics.message import Message
 
 __all__ = ["Takes", "UnresolvedHandler", "described", "handler_mistake", "is_coroutine_handler", "takes_of"]
 

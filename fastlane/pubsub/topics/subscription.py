@@ -7,14 +7,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fastlane.errors import CompileError
-from fastlane.pubsub.batch import Batch
-from fastlane.pubsub.filters import Filter
-from fastlane.pubsub.handlers import Takes, UnresolvedHandler, is_coroutine_handler, takes_of
-from fastlane.pubsub.retry import Retry
+from fastlane.pubsub.topics.batch import Batch
+from fastlane.pubsub.topics.filters import Filter
+from fastlane.pubsub.topics.handlers import Takes, UnresolvedHandler, is_coroutine_handler, takes_of
+from fastlane.pubsub.topics.retry import Retry
 from fastlane.resources.declaration import Place
 
 if TYPE_CHECKING:
-    from fastlane.pubsub.topic import Topic
+    from fastlane.pubsub.topics.topic import Topic
     from fastlane.sql import Database
 
 __all__ = ["Subscription"]

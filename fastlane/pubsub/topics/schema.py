@@ -15,7 +15,7 @@ from msgspec import inspect as shapes
 
 from fastlane.errors import CompileError
 from fastlane.pubsub.attributes import attribute_text, lifted_fields
-from fastlane.pubsub.handlers import described
+from fastlane.pubsub.topics.handlers import described
 from fastlane.resources.declaration import Place
 
 __all__ = ["Schema", "UnresolvedSchema"]

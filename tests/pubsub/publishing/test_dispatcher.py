@@ -14,10 +14,10 @@ import pytest
 from fastlane.errors import Unavailable
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.envelope import Outgoing
-from fastlane.pubsub.identifiers import uuid7
-from fastlane.pubsub.lanes import Lane, lane_of
 from fastlane.pubsub.provider import BoundTopic, BrokerUnavailable, Publisher, PublishRefused
-from fastlane.pubsub.publishing import MOST, Dispatcher
+from fastlane.pubsub.publishing.dispatcher import MOST, Dispatcher
+from fastlane.pubsub.publishing.identifiers import uuid7
+from fastlane.pubsub.publishing.lanes import Lane, lane_of
 from fastlane.resources.configuration import PubSubOptions
 
 CAPABILITIES = Capabilities(

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from fastlane.errors import ConfigurationError
-from fastlane.pubsub.kinds import kind_of, make_provider
-from fastlane.pubsub.limits import subscription_mistakes, topic_mistakes
+from fastlane.pubsub.placement.kinds import kind_of, make_provider
+from fastlane.pubsub.placement.limits import subscription_mistakes, topic_mistakes
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Provider
-from fastlane.pubsub.subscription import Subscription
-from fastlane.pubsub.topic import Topic
+from fastlane.pubsub.topics.subscription import Subscription
+from fastlane.pubsub.topics.topic import Topic
 from fastlane.resources.configuration import (
     LocalOptions,
     MemoryOptions,

@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fastlane.pubsub.kinds import PROVISIONED, kind_of
-from fastlane.pubsub.placement import Placements
+from fastlane.pubsub.placement.kinds import PROVISIONED, kind_of
+from fastlane.pubsub.placement.placements import Placements
 from fastlane.pubsub.provider import BrokerForbidden, BrokerUnavailable, Provider, Step
 
 __all__ = ["look"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Provider
-from fastlane.pubsub.subscription import Subscription
-from fastlane.pubsub.topic import Topic
+from fastlane.pubsub.topics.subscription import Subscription
+from fastlane.pubsub.topics.topic import Topic
 
 __all__ = ["subscription_mistakes", "topic_mistakes"]
 

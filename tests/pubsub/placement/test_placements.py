@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct
 
 from fastlane.pubsub import Retry, Topic
-from fastlane.pubsub.placement import Placements, place_topics
+from fastlane.pubsub.placement.placements import Placements, place_topics
 from fastlane.resources.configuration import ResourceConfiguration
 from fastlane.resources.surroundings import Surroundings
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastlane.errors import CompileError
 from fastlane.pubsub import Batch, Message, Reject, Retry
-from fastlane.pubsub.message import RetryLater
+from fastlane.pubsub.topics.message import RetryLater
 
 
 def test_the_delay_doubles_up_to_the_most() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastlane.pubsub.binding import Spy, TopicBinding
+from fastlane.pubsub.publishing.binding import Spy, TopicBinding
 from fastlane.resources.declaration import NotBound
 
 if TYPE_CHECKING:
-    from fastlane.pubsub.topic import Topic
+    from fastlane.pubsub.topics.topic import Topic
 
 __all__ = ["inspected"]
 
