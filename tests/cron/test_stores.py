@@ -291,7 +291,7 @@ def test_a_connection_that_was_lost_is_opened_anew(dsn: str) -> None:
         await store.look()
         connection = await asyncpg.connect(dsn)
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "  # waits until it has ended
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         await connection.close()
