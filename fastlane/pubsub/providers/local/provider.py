@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from fastlane.pubsub.providers.local.housekeeping import Housekeeper
 from fastlane.pubsub.providers.local.publisher import LocalPublisher
 from fastlane.pubsub.providers.local.source import LocalSource
 from fastlane.pubsub.providers.local.store import StoreOptions
+from fastlane.pubsub.providers.per_loop import PerLoop
 from fastlane.resources.configuration import LocalOptions
 from fastlane.resources.state import state_directory
 
@@ -39,7 +39,6 @@ class _Shared:
         self._ringer: Ringer | None = None
         self._housekeeper = housekeeper
         self._commits = 0
-        self.users = 0
         self.database = Database(options, self._committed)
 
     def find_bells(self) -> Path | None:
@@ -97,17 +96,16 @@ class LocalProvider(Provider):
         self._path = options.path
         self._max_bytes = int(options.max_bytes)
         self._retention = float(options.retention)
-        self._guard = threading.Lock()
-        self._shared: dict[asyncio.AbstractEventLoop, _Shared] = {}
+        self._shared = PerLoop(self._make, self._close)
         self._housekeeper: Housekeeper | None = None
 
     async def open_publisher(self) -> LocalPublisher:
-        shared = self._acquire()
-        return LocalPublisher(shared.database, self._releaser(shared))
+        shared, leave = self._shared.enter()
+        return LocalPublisher(shared.database, leave)
 
     async def open_source(self, subscription: BoundSubscription) -> LocalSource:
-        shared = self._acquire()
-        source = LocalSource(shared.database, subscription, shared.find_bells(), self._releaser(shared))
+        shared, leave = self._shared.enter()
+        source = LocalSource(shared.database, subscription, shared.find_bells(), leave)
         try:
             with contextlib.suppress(BrokerUnavailable):
                 await source.register()
@@ -127,40 +125,22 @@ class LocalProvider(Provider):
             path=path, full=self._durability == "full", max_bytes=self._max_bytes, retention=self._retention
         )
 
-    def _acquire(self) -> _Shared:
-        loop = asyncio.get_running_loop()
-        with self._guard:
-            shared = self._shared.get(loop)
-            if shared is None:
-                options = self._store_options()
-                if self._housekeeper is None:
-                    self._housekeeper = Housekeeper(options)
-                shared = self._shared[loop] = _Shared(options, self._housekeeper)
-            shared.users += 1
-            return shared
+    def _make(self) -> _Shared:
+        options = self._store_options()
+        if self._housekeeper is None:
+            self._housekeeper = Housekeeper(options)
+        return _Shared(options, self._housekeeper)
 
-    def _releaser(self, shared: _Shared) -> Callable[[], Awaitable[None]]:
-        released = False
-
-        async def release() -> None:
-            nonlocal released
-            if not released:
-                released = True
-                await self._release(shared)
-
-        return release
-
-    async def _release(self, shared: _Shared) -> None:
+    def _close(self, shared: _Shared) -> Awaitable[None]:
         housekeeper = None
-        with self._guard:
-            shared.users -= 1
-            if shared.users:
-                return
-            del self._shared[asyncio.get_running_loop()]
-            if not self._shared:
-                housekeeper, self._housekeeper = self._housekeeper, None
-        if housekeeper is not None:
-            housekeeper.stop()
-        await shared.close()
-        if housekeeper is not None:
-            await asyncio.to_thread(housekeeper.join, HOUSEKEEPER_PATIENCE)
+        if not self._shared:
+            housekeeper, self._housekeeper = self._housekeeper, None
+        return _end(shared, housekeeper)
+
+
+async def _end(shared: _Shared, housekeeper: Housekeeper | None) -> None:
+    if housekeeper is not None:
+        housekeeper.stop()
+    await shared.close()
+    if housekeeper is not None:
+        await asyncio.to_thread(housekeeper.join, HOUSEKEEPER_PATIENCE)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.provider import BoundSubscription, BrokerUnavailable, Provider
+from fastlane.pubsub.providers.per_loop import PerLoop
 from fastlane.pubsub.providers.postgres.administrator import PostgresAdministrator
 from fastlane.pubsub.providers.postgres.doorbell import Doorbell
 from fastlane.pubsub.providers.postgres.housekeeping import keep_house
@@ -33,7 +33,6 @@ class Station:
     """What one event loop has open, shared by all who use the provider there."""
 
     def __init__(self, database: str, settings: Callable[[], ConnectionSettings]) -> None:
-        self.users = 0
         self.links = Links(database, settings, CONNECTIONS)
         self.doorbell = Doorbell(database, settings)
         self._housekeeping = asyncio.get_running_loop().create_task(
@@ -77,17 +76,16 @@ class PostgresProvider(Provider):
                 f"    mend: {meant}name a declared Database ({listed}), or declare it"
             )
         self.database = databases[options.database]
-        self._guard = threading.Lock()
-        self._stations: dict[asyncio.AbstractEventLoop, Station] = {}
+        self._stations = PerLoop(self._make, Station.close)
         self._identity: str | None = None
 
     async def open_publisher(self) -> PostgresPublisher:
-        station = self._enter()
-        return PostgresPublisher(station.links, self._leaver(station))
+        station, leave = self._stations.enter()
+        return PostgresPublisher(station.links, leave)
 
     async def open_source(self, subscription: BoundSubscription) -> PostgresSource:
-        station = self._enter()
-        source = PostgresSource(station.links, station.doorbell, subscription, self._leaver(station))
+        station, leave = self._stations.enter()
+        source = PostgresSource(station.links, station.doorbell, subscription, leave)
         try:
             with contextlib.suppress(BrokerUnavailable):
                 await source.register()
@@ -102,8 +100,7 @@ class PostgresProvider(Provider):
 
     async def database_identity(self) -> str:
         if self._identity is None:
-            station = self._stations[asyncio.get_running_loop()]
-            self._identity = await station.links.value("SELECT fastlane.identity()")
+            self._identity = await self._stations.here().links.value("SELECT fastlane.identity()")
         assert self._identity is not None
         return self._identity
 
@@ -112,29 +109,6 @@ class PostgresProvider(Provider):
         # The consuming event loop has no binding of its own; the boot process has none at all.
         return self.database.known_settings
 
-    def _enter(self) -> Station:
-        loop = asyncio.get_running_loop()
-        with self._guard:
-            station = self._stations.get(loop)
-            if station is None:
-                settings = self._settings
-                station = self._stations[loop] = Station(self.database.name, lambda: settings)
-            station.users += 1
-            return station
-
-    def _leaver(self, station: Station) -> Callable[[], Awaitable[None]]:
-        left = False
-
-        async def leave() -> None:
-            nonlocal left
-            if left:
-                return
-            left = True
-            with self._guard:
-                station.users -= 1
-                if station.users:
-                    return
-                del self._stations[asyncio.get_running_loop()]
-            await station.close()
-
-        return leave
+    def _make(self) -> Station:
+        settings = self._settings
+        return Station(self.database.name, lambda: settings)

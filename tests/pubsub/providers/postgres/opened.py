@@ -79,8 +79,7 @@ class Broker:
 
     @property
     def doorbell(self) -> Doorbell:
-        (station,) = self.provider._stations.values()
-        return station.doorbell
+        return self.provider._stations.here().doorbell
 
     async def provider_backlog(
         self, topic: BoundTopic = PLAIN
