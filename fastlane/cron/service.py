@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import uuid
@@ -41,11 +42,11 @@ class CronService(Service):
         mistakes: list[str] = []
         if options.database is not None and options.database not in databases:
             mistakes.append(
-                f"cron.database: there is no database {options.database!r}\n"
+                f"[cron] database: there is no database {options.database!r}\n"
                 f"    mend: name a declared one: {', '.join(databases) or 'there is none'}"
             )
         elif self.store == "database" and not databases:
-            mistakes.append('cron.store = "database", but the app declares no database\n    mend: declare a Database')
+            mistakes.append('[cron] store = "database", but the app declares no database\n    mend: declare a Database')
         elif self.store == "database" and options.database is None and len(databases) > 1:
             mistakes.append(
                 f"cron jobs need one database for their runs, and there are {len(databases)}: {', '.join(databases)}\n"
@@ -57,7 +58,8 @@ class CronService(Service):
                 '    mend: store = "local" in [cron] says that there is one machine; or declare a Database'
             )
         if self.store == "database" and not mistakes:
-            import fastlane.cron.database_store  # noqa: F401  # the template shares it with its workers
+            with contextlib.suppress(ModuleNotFoundError):  # the service of databases says what is missing
+                import fastlane.cron.database_store  # noqa: F401  # the template shares it with its workers
         return mistakes
 
     @property

