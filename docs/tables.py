@@ -101,9 +101,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return "needed"
     if field.default is msgspec.NODEFAULT or field.default in (None, ""):
         return ""
-    value = (
-        {True: "true", False: "false"}.get(field.default, field.default) if field.default in (0, 1) else field.default
-    )
+    value = str(field.default).lower() if isinstance(field.default, bool) else field.default  # 1 is equal to True
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
