@@ -66,7 +66,7 @@ class SqlService(Service):
                     f'    mend: [sql.databases.{name}] url = {{ env = "DATABASE_URL" }}, or start with --embedded'
                 )
         if databases:
-            mistakes += _missing_library()
+            mistakes += _missing_library("embedded" if self.may_embed and self.embedded_names else "postgres")
         self._tell()
         return mistakes
 
@@ -161,12 +161,12 @@ class SqlService(Service):
         return mistakes
 
 
-def _missing_library() -> list[str]:
-    """Imports what `open` needs, for the template to share it."""
+def _missing_library(extra: str) -> list[str]:
+    """Imports what `open` needs, for the template to share it; ``extra`` has all that is needed here."""
     try:
         import_module("fastlane.sql.binding")
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
-        return ["databases need asyncpg, which is not installed\n    mend: pip install 'fastlane-asgi[postgres]'"]
+        return [f"databases need asyncpg, which is not installed\n    mend: pip install 'fastlane-asgi[{extra}]'"]
     return []

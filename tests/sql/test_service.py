@@ -61,13 +61,17 @@ def test_every_mistake_of_the_configuration_is_told_at_once() -> None:
     del db
 
 
-def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("configured", "extra"), [(False, "embedded"), (True, "postgres")])
+def test_a_missing_library_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, configured: bool, extra: str
+) -> None:
     db = Database("blog")
+    options = {"databases": {"blog": DatabaseOptions(url="postgresql://localhost/blog")}} if configured else {}
     for module in ("asyncpg", "fastlane.sql.binding", "fastlane.sql.pool", "fastlane.sql.driver"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    (mistake,) = service("dev").check()
-    assert mistake == "databases need asyncpg, which is not installed\n    mend: pip install 'fastlane-asgi[postgres]'"
+    (mistake,) = service("dev", **options).check()
+    assert mistake == f"databases need asyncpg, which is not installed\n    mend: pip install 'fastlane-asgi[{extra}]'"
     del db
 
 
