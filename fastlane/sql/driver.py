@@ -43,6 +43,8 @@ STATEMENTS = 256
 LONGEST_KEPT = 16 * 1024
 """A longer text (a thousand rows in VALUES) will hardly come again."""
 PLANS = 1024
+RESET = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; DISCARD TEMP"
+"""What asyncpg's own reset leaves: RESET ALL keeps the role, and with it the rights of whoever had the connection."""
 
 
 class Driven(Protocol):
@@ -196,9 +198,11 @@ class Session:
         self.connection.terminate()
 
     async def reset(self) -> bool:
-        """Undo what a user may have done to it (settings, locks, listeners). Whether that worked. Bounded."""
+        """Undo what a user may have done to it (settings, role, temporary tables, locks, listeners). Whether that
+        worked. Bounded."""
         try:
             await self.connection.reset(timeout=CONNECT_TIMEOUT)
+            await self.connection.execute(RESET, timeout=CONNECT_TIMEOUT)
             return True
         except (Exception, asyncio.CancelledError):
             self.terminate()

@@ -58,6 +58,10 @@ class Pool(Reserve, Source):
             return arguments
         return self.adapted(error, arguments)
 
+    def is_stale(self, error: BaseException) -> bool:
+        """Whether a query was refused because the schema has changed since it was prepared. Nothing ran."""
+        return is_stale(error)
+
     def adapted(self, error: BaseException, arguments: Sequence[Any]) -> Sequence[Any] | None:
         """Arguments to send instead of some that were refused before they were sent, or None."""
         return adapted(arguments) if is_argument(error) else None

@@ -26,6 +26,8 @@ Isolation: TypeAlias = Literal["read committed", "repeatable read", "serializabl
 ISOLATIONS: tuple[Isolation, ...] = ("read committed", "repeatable read", "serializable")
 
 ROLLBACK_TIMEOUT = 5.0
+FAILED = "25P02"
+"""In a failed transaction, or a failed part of one, nothing runs but ROLLBACK."""
 
 
 def begin(isolation: Isolation | None, readonly: bool) -> str:
@@ -68,7 +70,9 @@ class Transaction(Queries):
     @property
     def connection(self) -> Any:
         """The connection of asyncpg itself. Don't end the transaction on it. json columns come as bytes."""
-        return self._open().held.connection
+        held = self._open()
+        held.is_fresh = False
+        return held.held.connection
 
     def transaction(self) -> Savepoint:
         """A savepoint: ``async with tx.transaction():``."""
@@ -124,8 +128,17 @@ class Savepoint:
     ) -> None:
         held = self._transaction._open()
         if error is None:
-            await held.command(f"RELEASE SAVEPOINT {self._name}")
-            return
+            try:
+                await held.command(f"RELEASE SAVEPOINT {self._name}")
+                return
+            except Exception as failure:
+                await self._undo(held)
+                if getattr(failure, "sqlstate", None) == FAILED:
+                    raise TransactionFailed from None
+                raise
+        await self._undo(held)
+
+    async def _undo(self, held: _Held) -> None:
         del held.after[self._calls :]
         # What can't be undone here is undone with the whole: the connection is lost, or busy for another task.
         with contextlib.suppress(Exception):
@@ -134,22 +147,29 @@ class Savepoint:
 
 
 class _Held(Source):
-    """The connection of a transaction."""
+    """The connection of a transaction.
+
+    Attributes:
+        is_fresh: nothing has run in it, so that it can begin again where its first query meets a changed schema.
+    """
 
     def __init__(self, pool: Pool, session: Session) -> None:
         self.name = pool.name
         self.held = session
         self.after: list[Callable[[], object]] = []
         self.savepoints = 0
+        self.is_fresh = False
+        self._begun_by = ""
         self._pool = pool
 
     async def rows(self, key: tuple[Any, ...], arguments: Sequence[Any], limit: int) -> tuple[Plan, list[Any]]:
         session = self.held
+        is_fresh, self.is_fresh = self.is_fresh, False
         try:
             state, plan = session.fast.get(key) or await session.planned(key)
             return plan, await session.run(state, arguments, "", limit, False, None)
         except Exception as error:
-            better = self._pool.adapted(error, arguments)
+            better = await self._better(error, arguments, is_fresh)
             if better is None:
                 self._raise(error, key[1])
         async with self.session(key[1]):
@@ -158,6 +178,7 @@ class _Held(Source):
 
     async def status(self, query: str, arguments: Sequence[Any]) -> str:
         session = self.held
+        is_fresh, self.is_fresh = self.is_fresh, False
         try:
             if arguments:
                 return await session.status(query, arguments)
@@ -166,14 +187,24 @@ class _Held(Source):
                 raise StrayTransaction(query, ended=True)
             return status
         except Exception as error:
-            better = self._pool.adapted(error, arguments)
+            better = await self._better(error, arguments, is_fresh)
             if better is None:
                 self._raise(error, query)
         async with self.session(query):
             return await session.status(query, better)
 
+    async def _better(self, error: Exception, arguments: Sequence[Any], is_fresh: bool) -> Sequence[Any] | None:
+        """The arguments for a second try, or None: there is to be none."""
+        if not (is_fresh and self._pool.is_stale(error)):
+            return self._pool.adapted(error, arguments)
+        self._pool.forget()
+        await self.command("ROLLBACK")
+        await self.command(self._begun_by)
+        return arguments
+
     @contextlib.asynccontextmanager
     async def session(self, query: str, *, transaction: bool = False) -> AsyncIterator[Session]:
+        self.is_fresh = False
         try:
             yield self.held
         except Exception as error:
@@ -187,6 +218,7 @@ class _Held(Source):
 
     async def command(self, command: str) -> str:
         """BEGIN, COMMIT and the like."""
+        self.is_fresh = False
         try:
             return await self.held.command(command)
         except Exception as error:
@@ -198,6 +230,7 @@ class _Held(Source):
         except BaseException:
             self._pool.put_aside(self.held)
             raise
+        self.is_fresh, self._begun_by = True, command
 
     async def commit(self) -> None:
         try:

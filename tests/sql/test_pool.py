@@ -173,6 +173,24 @@ def test_an_acquired_connection_is_asyncpgs_and_is_reset_when_it_comes_back(url:
     asyncio.run(main())
 
 
+def test_neither_the_role_nor_temporary_tables_of_an_acquired_connection_stay(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute("CREATE TABLE books (title text); INSERT INTO books VALUES ('kept')")
+            async with db.acquire() as connection:
+                await connection.execute("SET ROLE pg_monitor")
+            assert await db.fetch_one(str, "SELECT current_user::text") == "postgres"
+            async with db.acquire() as connection:
+                await connection.execute("SET SESSION AUTHORIZATION pg_monitor")
+            assert await db.fetch_one(str, "SELECT session_user::text") == "postgres"
+            async with db.acquire() as connection:
+                await connection.execute("CREATE TEMPORARY TABLE books (title text)")
+                assert await connection.fetch("SELECT title FROM books") == []
+            assert await db.fetch_all(str, "SELECT title FROM books") == ["kept"]
+
+    asyncio.run(main())
+
+
 def test_idle_connections_are_closed_but_for_the_least(postgres: Postgres, url: str) -> None:
     async def main() -> None:
         async with opened(url, most=4, least=1, idle=0.1) as db:

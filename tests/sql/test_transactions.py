@@ -7,7 +7,7 @@ from asyncpg import PostgresSyntaxError, ReadOnlySQLTransactionError, Serializat
 
 from fastlane.resources.declaration import NotBound
 from fastlane.sql import ConcurrentUse, Database, StrayTransaction, Transaction, TransactionEnded, TransactionFailed
-from fastlane.sql.transactions import Savepoint
+from fastlane.sql.transactions import Isolation, Savepoint
 from tests.sql.opened import opened
 
 TABLE = "CREATE TABLE numbers (number int PRIMARY KEY DEFERRABLE INITIALLY IMMEDIATE)"
@@ -121,6 +121,30 @@ def test_an_error_that_was_caught_inside_does_not_look_like_a_commit(url: str) -
             with pytest.raises(TransactionFailed, match=r"mend: put the query .*tx.transaction"):
                 await swallow()
             assert await numbers(db) == []
+
+    asyncio.run(main())
+
+
+def test_an_error_that_was_caught_inside_a_savepoint_undoes_that_part_alone(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            called: list[str] = []
+
+            async def swallow(tx: Transaction) -> None:
+                async with tx.transaction():
+                    tx.after_commit(lambda: called.append("inside"))
+                    await tx.execute("INSERT INTO numbers VALUES (2)")
+                    with pytest.raises(UniqueViolationError):
+                        await tx.execute("INSERT INTO numbers VALUES (1)")
+
+            async with db.transaction() as tx:
+                await tx.execute("INSERT INTO numbers VALUES (1)")
+                with pytest.raises(TransactionFailed, match=r"mend: put the query .*tx.transaction"):
+                    await swallow(tx)
+                await tx.execute("INSERT INTO numbers VALUES (3)")
+            assert await numbers(db) == [1, 3]
+            assert called == []
 
     asyncio.run(main())
 
@@ -257,6 +281,28 @@ def test_transact_runs_again_what_collided(url: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("isolation", [None, "serializable"])
+def test_the_first_query_of_a_transaction_may_meet_a_changed_schema(url: str, isolation: Isolation | None) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            query = "INSERT INTO numbers VALUES ($1) RETURNING *"
+            async with db.transaction(isolation=isolation) as tx:
+                assert await tx.fetch_one(dict, query, 1) == {"number": 1}
+                await tx.execute("UPDATE numbers SET number = number WHERE number = $1 RETURNING *", 1)
+            await db.execute("ALTER TABLE numbers ADD COLUMN more int")
+            async with db.transaction(isolation=isolation) as tx:
+                assert await tx.fetch_one(dict, query, 2) == {"number": 2, "more": None}
+                assert await tx.fetch_value(str, "SHOW transaction_isolation") == isolation or isolation is None
+            await db.execute("ALTER TABLE numbers ADD COLUMN again int")
+            async with db.transaction() as tx:
+                command = "UPDATE numbers SET number = number WHERE number = $1 RETURNING *"
+                assert await tx.execute(command, 1) == 1
+            assert await numbers(db) == [1, 2]
+
+    asyncio.run(main())
+
+
 def test_transact_runs_again_what_met_a_changed_schema(url: str) -> None:
     async def main() -> None:
         async with opened(url, most=2) as db:
@@ -266,6 +312,7 @@ def test_transact_runs_again_what_met_a_changed_schema(url: str) -> None:
             async def read(tx: Transaction) -> list[dict[str, int]]:
                 nonlocal attempts
                 attempts += 1
+                await tx.execute("SELECT 1")
                 return await tx.fetch_all(dict, "SELECT * FROM numbers")
 
             await asyncio.gather(db.transact(read), db.transact(read))  # both connections have prepared it
