@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastlane.redaction.cargo import clean_cargo
 from fastlane.redaction.table import redactor
 
 __all__ = ["guard_doors", "record_is_clean", "substitute"]
@@ -58,6 +59,8 @@ def record_is_clean(record: logging.LogRecord) -> bool:
     redacted = redactor.text(message)
     if redacted != message:
         record.msg, record.args, clean = redacted, None, False
+    elif record.args and (arguments := clean_cargo(record.args, substitute)) is not record.args:
+        record.args, clean = arguments, False  # the message shows nothing of it, but whoever reads them would
     for name in ("exc_text", "stack_info"):
         text = getattr(record, name, None)
         if isinstance(text, str) and (shown := redactor.text(text)) != text:
@@ -68,8 +71,8 @@ def record_is_clean(record: logging.LogRecord) -> bool:
         if error is not record.exc_info[1]:
             record.exc_info, clean = (type(error), error, error.__traceback__), False
     for name, value in list(vars(record).items()):
-        if name not in _STANDARD and isinstance(value, str) and (shown := redactor.text(value)) != value:
-            setattr(record, name, shown)
+        if name not in _STANDARD and (carried := clean_cargo(value, substitute)) is not value:
+            setattr(record, name, carried)
             clean = False
     return clean
 

@@ -97,6 +97,40 @@ def test_a_handler_with_a_format_of_its_own_gets_a_clean_record(logger: logging.
     assert stream.getvalue() == "own key ***KEY***\n"
 
 
+def test_what_lies_deeper_in_arguments_and_extras_reaches_no_handler(logger: logging.Logger, secret: str) -> None:
+    keeping = Keeping()
+    logger.addHandler(keeping)
+    extra = {
+        "tree": {"headers": [("token", secret)], secret: 1},
+        "octets": f"key={secret}".encode(),
+        "error": ValueError(secret),
+        "tags": {secret, "innocent"},
+        "innocent": {"a": [1, "b", None]},
+    }
+    logger.info("user %(name)s", {"name": "ann", "token": secret}, extra=extra)
+    logger.info("begins with %.1s", secret)
+    logger.info("code %d of %s", 7, "ann", extra={"tree": extra["innocent"]})
+    named, begun, innocent = keeping.seen
+    assert named.__dict__["tree"] == {"headers": [("token", "***KEY***")], "***KEY***": 1}
+    assert named.__dict__["octets"] == b"key=***KEY***"
+    assert named.__dict__["tags"] == {"***KEY***", "innocent"}
+    assert named.__dict__["innocent"] is extra["innocent"]
+    assert named.getMessage() == "user ann"
+    assert "4ss" not in "".join(repr(record.__dict__) for record in keeping.seen)
+    assert (begun.msg, begun.args) == ("begins with %.1s", ("***KEY***",))
+    assert (innocent.args, innocent.__dict__["tree"]) == ((7, "ann"), extra["innocent"])
+
+
+def test_extras_that_hold_themselves_are_no_endless_loop(logger: logging.Logger, secret: str) -> None:
+    keeping = Keeping()
+    logger.addHandler(keeping)
+    knot: list[object] = [secret]
+    knot.append(knot)
+    logger.info("knot", extra={"knot": knot})
+    assert "4ss" not in repr(keeping.seen[0].__dict__)
+    assert len(knot) == 2
+
+
 def test_a_handler_that_reads_the_exception_itself_gets_one_without_the_value(
     logger: logging.Logger, secret: str
 ) -> None:
@@ -155,8 +189,7 @@ def test_a_record_without_a_secret_is_left_as_it_is(secret: str) -> None:
 def test_what_logging_says_of_arguments_that_do_not_fit_shows_nothing(
     secret: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = logging.makeLogRecord({"msg": "%d", "args": (secret,)})
-    assert record_is_clean(record)
+    record = logging.makeLogRecord({"msg": "%d", "args": (secret,)})  # as no logger has cleaned it
     logging.StreamHandler(io.StringIO()).handle(record)
     text = capsys.readouterr().err
     assert "--- Logging error ---" in text
