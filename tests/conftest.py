@@ -17,6 +17,14 @@ settings.load_profile("shared machine")
 Write = Callable[[str, str], Path]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The servers that have to be built are built before the first test: what that takes is not part of its time."""
+    if not session.config.option.collectonly:
+        for name in ("tests.servers.moto", "tests.servers.nsq"):
+            if (server := sys.modules.get(name)) is not None:
+                server.build()
+
+
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Puts a file into an empty working directory. What was imported from there is forgotten afterwards."""

@@ -6,6 +6,7 @@ built once, when a test first asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from tests.servers.spawned import Spawned, free_port
 
-__all__ = ["MotoServer", "moto_environment"]
+__all__ = ["MotoServer", "build", "moto_environment"]
 
 CHECKOUT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).with_name("moto-requirements.txt")
@@ -34,6 +35,12 @@ class MotoServer(Spawned):
     def reset(self) -> None:
         """Forget every topic and queue."""
         assert self.request("POST", "/moto-api/reset") == 200
+
+
+def build() -> None:
+    """The environment, before a test needs it: pip may take longer than a test may."""
+    with contextlib.suppress(pytest.skip.Exception):
+        moto_environment()
 
 
 def moto_environment() -> Path:

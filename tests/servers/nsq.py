@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -19,18 +16,34 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["NsqLookupd", "Nsqd", "binary"]
+from tests.servers.spawned import free_port
+
+__all__ = ["NsqLookupd", "Nsqd", "binary", "build"]
 
 _CHECKOUT = Path(__file__).parents[2]
-_START = 15.0
+_START = 60.0
 
 
-@functools.cache
 def binary(name: str) -> str:
     """The path of ``nsqd`` or ``nsqlookupd``: from PATH, Go's bin directory, or built into ``.build/bin``.
 
     Skips the test where it can't be had, and says what to install.
     """
+    path, missing = _had(name)
+    if missing:
+        pytest.skip(missing)
+    return path
+
+
+def build() -> None:
+    """Both, before a test needs them: Go takes longer than a test may."""
+    for name in ("nsqd", "nsqlookupd"):
+        _had(name)
+
+
+@functools.cache
+def _had(name: str) -> tuple[str, str]:
+    """The path, and why there is none; tried once."""
     go = shutil.which("go")
     places = [_CHECKOUT / ".build" / "bin"]
     if go is not None:
@@ -38,9 +51,9 @@ def binary(name: str) -> str:
         places.append(Path(found.stdout.strip() or Path.home() / "go") / "bin")
     path = shutil.which(name) or shutil.which(name, path=os.pathsep.join(map(str, places)))
     if path is not None:
-        return path
+        return path, ""
     if go is None:
-        pytest.skip(f"{name} is not installed: put nsqd and nsqlookupd on PATH, or install Go, which builds them")
+        return "", f"{name} is not installed: put nsqd and nsqlookupd on PATH, or install Go, which builds them"
     places[0].mkdir(parents=True, exist_ok=True)
     built = subprocess.run(
         [go, "build", "-o", str(places[0] / name), f"github.com/nsqio/nsq/apps/{name}"],
@@ -51,17 +64,8 @@ def binary(name: str) -> str:
         check=False,
     )
     if built.returncode:
-        pytest.skip(f"{name} is not installed, and Go could not build it: {built.stderr.strip()[-400:]}")
-    return str(places[0] / name)
-
-
-def _free_port() -> int:
-    """Below the range from which outgoing connections take theirs: it is still free when a killed server comes back."""
-    while True:
-        port = random.SystemRandom().randrange(12000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        return "", f"{name} is not installed, and Go could not build it: {built.stderr.strip()[-400:]}"
+    return str(places[0] / name), ""
 
 
 class _Process:
@@ -71,7 +75,7 @@ class _Process:
 
     def __init__(self, directory: Path) -> None:
         self.host = "127.0.0.1"
-        self.tcp, self.http = _free_port(), _free_port()
+        self.tcp, self.http = free_port(), free_port()
         self.directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
@@ -53,12 +54,13 @@ class PgBouncer:
         given = unprivileged()
         if given:
             os.chown(configuration, given["user"], given["group"])
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
         guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         self._process = subprocess.Popen(
-            [*guard, program(), "-q", str(configuration)],
+            [*guard, program(), str(configuration)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
             **given,
@@ -76,6 +78,7 @@ class PgBouncer:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
+        self._output.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -86,7 +89,7 @@ class PgBouncer:
 
     def _wait(self) -> None:
         path = Path(self.directory) / f".s.PGSQL.{self.port}"
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while True:
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
@@ -94,5 +97,7 @@ class PgBouncer:
                     return
                 except OSError:
                     if self._process.poll() is not None or time.monotonic() > end:
-                        raise RuntimeError("pgbouncer did not get ready") from None
+                        self._output.seek(0)
+                        tail = self._output.read().decode(errors="replace")[-2000:]
+                        raise RuntimeError(f"pgbouncer did not get ready:\n{tail}") from None
             time.sleep(0.02)

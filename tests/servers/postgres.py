@@ -130,7 +130,7 @@ class Postgres:
                 start_new_session=True,
                 **unprivileged(),
             )
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"PostgreSQL did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
@@ -208,7 +208,7 @@ class Postgres:
             else [str(self.binaries / "psql"), "-h", str(self.directory), "-p", str(self.port), "-U", "postgres",
                   "-c", "SELECT 1"],
             capture_output=True,
-            timeout=10,
+            timeout=60,
             check=False,
         )  # fmt: skip
         return done.returncode == 0

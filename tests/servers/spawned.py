@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,11 +19,16 @@ __all__ = ["Spawned", "free_port"]
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that was free a moment ago.
+
+    Below the range from which outgoing connections, and listeners on port 0, take theirs: nobody takes it while the
+    server starts, nor while one that was killed is away.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Spawned:
@@ -38,7 +45,7 @@ class Spawned:
 
     ready = "/"
 
-    def __init__(self, command: Sequence[str], port: int, *, patience: float = 60.0) -> None:
+    def __init__(self, command: Sequence[str], port: int, *, patience: float = 90.0) -> None:
         self.host = "127.0.0.1"
         self.port = port
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()

@@ -64,11 +64,16 @@ class Served:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        end = time.monotonic() + 60
-        while "ready, 2 workers" not in self.output:
-            assert self._process.poll() is None, self.output
-            assert time.monotonic() < end, self.output
-            time.sleep(0.05)
+        end = time.monotonic() + 90
+        try:
+            while "ready, 2 workers" not in self.output:
+                assert self._process.poll() is None, self.output
+                assert time.monotonic() < end, self.output
+                time.sleep(0.05)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
