@@ -10,31 +10,77 @@ from typing import Any
 
 import msgspec
 
+from fastlane.sql.errors import ArgumentMismatch
+
 __all__ = ["copied"]
 
 
 async def copied(
     connection: Any, table: str, rows: Iterable[object] | AsyncIterable[object], columns: Sequence[str] | None
 ) -> str:
-    """Copy rows over a connection of asyncpg; what the server says of it."""
-    schema, _, name = table.rpartition(".")
+    """Copy rows over a connection of asyncpg; what the server says of it.
+
+    Raises:
+        ArgumentMismatch: a row is not what the columns take.
+    """
     if isinstance(rows, AsyncIterable):
         source = aiter(rows)
         first = await anext(source, None)
         if first is None:
             return "COPY 0"
-        names, taken = _taken(first, columns)
-        return str(await _send(connection, name, schema, _after_async(first, source, taken), names))
+        progress = _Progress(table, *_taken(first, columns))
+        return await _send(connection, progress, _after_async(first, source, progress))
     items = iter(rows)
     head = next(items, None)
     if head is None:
         return "COPY 0"
-    names, taken = _taken(head, columns)
-    return str(await _send(connection, name, schema, _after(head, items, taken), names))
+    progress = _Progress(table, *_taken(head, columns))
+    return await _send(connection, progress, _after(head, items, progress))
 
 
-async def _send(connection: Any, name: str, schema: str, records: Any, columns: Sequence[str] | None) -> Any:
-    return await connection.copy_records_to_table(name, schema_name=schema or None, records=records, columns=columns)
+class _Progress:
+    """Of one COPY.
+
+    Attributes:
+        columns: their names; None: all of the table.
+        taken: makes a sequence of values of a row.
+        number: of the row that was taken last, from 1.
+        values: of that row.
+        is_theirs: what gives the rows has raised.
+    """
+
+    def __init__(self, table: str, columns: Sequence[str] | None, taken: Callable[[Any], Sequence[object]]) -> None:
+        self.table = table
+        self.columns = columns
+        self.taken = taken
+        self.number = 1
+        self.values: Sequence[object] = ()
+        self.is_theirs = False
+
+    def mismatch(self, problem: object) -> ArgumentMismatch:
+        of = ", ".join(type(value).__name__ for value in self.values)
+        columns = "" if self.columns is None else f" ({', '.join(self.columns)})"
+        return ArgumentMismatch(
+            f"row {self.number}, of the types ({of}), does not fit the columns: {problem}",
+            query=f"COPY {self.table}{columns}",
+            mend="give values of the columns' Python types, as many as there are columns",
+        )
+
+
+async def _send(connection: Any, progress: _Progress, records: Any) -> str:
+    schema, _, name = progress.table.rpartition(".")
+    try:
+        return str(
+            await connection.copy_records_to_table(
+                name, schema_name=schema or None, records=records, columns=progress.columns
+            )
+        )
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        # Of asyncpg, which says neither which row it was nor that it was one.
+        if progress.is_theirs:
+            raise
+        problem = "there are more columns than values" if isinstance(error, IndexError) else error
+        raise progress.mismatch(problem) from error
 
 
 def _taken(
@@ -80,17 +126,44 @@ def _fields(row: object) -> Sequence[str] | None:
     return None
 
 
-def _after(
-    first: object, others: Iterator[object], taken: Callable[[Any], Sequence[object]]
-) -> Iterator[Sequence[object]]:
-    yield taken(first)
-    for row in others:
-        yield taken(row)
+def _after(first: object, others: Iterator[object], progress: _Progress) -> Iterator[Sequence[object]]:
+    taken = progress.taken
+    try:
+        progress.values = values = taken(first)
+        width = len(values if progress.columns is None else progress.columns)
+        _measure(progress, width)
+        yield values
+        for progress.number, row in enumerate(others, 2):
+            progress.values = values = taken(row)
+            if len(values) != width:
+                _measure(progress, width)
+            yield values
+    except Exception:
+        progress.is_theirs = True
+        raise
 
 
 async def _after_async(
-    first: object, others: AsyncIterator[object], taken: Callable[[Any], Sequence[object]]
+    first: object, others: AsyncIterator[object], progress: _Progress
 ) -> AsyncIterator[Sequence[object]]:
-    yield taken(first)
-    async for row in others:
-        yield taken(row)
+    taken = progress.taken
+    try:
+        progress.values = values = taken(first)
+        width = len(values if progress.columns is None else progress.columns)
+        _measure(progress, width)
+        yield values
+        async for row in others:
+            progress.number += 1
+            progress.values = values = taken(row)
+            if len(values) != width:
+                _measure(progress, width)
+            yield values
+    except Exception:
+        progress.is_theirs = True
+        raise
+
+
+def _measure(progress: _Progress, width: int) -> None:
+    """asyncpg leaves out what is too much."""
+    if len(progress.values) != width:
+        raise progress.mismatch(f"expected {width} values, got {len(progress.values)}")

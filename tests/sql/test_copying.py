@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import attrs
@@ -11,6 +11,7 @@ import pytest
 from asyncpg import UniqueViolationError
 from msgspec import Struct
 
+from fastlane.sql import ArgumentMismatch
 from tests.sql.opened import opened
 
 TABLE = "CREATE SCHEMA shop; CREATE TABLE shop.items (id int PRIMARY KEY, name text, data jsonb)"
@@ -87,6 +88,51 @@ def test_a_copy_is_all_or_nothing(url: str) -> None:
                 await db.copy("shop.items", [(1, "a"), (1, "again")], columns=["id", "name"])
             with pytest.raises(TypeError, match="a row is a sequence of values or a structure, not int"):
                 await db.copy("shop.items", [1])
+            assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("last", "columns", "problem"),
+    [
+        (("x", "a"), ["id", "name"], r"row 3, of the types \(str, str\), .*: 'str' object cannot be interpreted"),
+        ((2**40, "a"), ["id", "name"], r"row 3, of the types \(int, str\), .*: value out of int32 range"),
+        ((2,), ["id", "name"], "row 3, .*: expected 2 values, got 1"),
+        ((2, "a", {}, 4), ["id", "name"], "row 3, .*: expected 2 values, got 4"),
+        ((2, "a"), None, "row 1, .*: there are more columns than values"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_told_with_its_number(
+    url: str, last: tuple[object, ...], columns: list[str] | None, problem: str
+) -> None:
+    rows = [(1, "a"), (2, "b"), last]
+
+    async def one_by_one() -> AsyncIterator[object]:
+        for row in rows:
+            yield row
+
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            for given in (rows, one_by_one()):
+                with pytest.raises(ArgumentMismatch, match=f"(?s){problem}.*COPY shop.items.*mend: give values"):
+                    await db.copy("shop.items", given, columns=columns)
+            assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
+
+    asyncio.run(main())
+
+
+def test_what_the_source_of_the_rows_raises_arrives_as_it_is(url: str) -> None:
+    def rows() -> Iterator[object]:
+        yield (1, "a")
+        raise ValueError("of the user")
+
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            with pytest.raises(ValueError, match=r"^of the user$"):
+                await db.copy("shop.items", rows(), columns=["id", "name"])
             assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
 
     asyncio.run(main())
