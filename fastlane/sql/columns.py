@@ -19,9 +19,10 @@ import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
 
+import asyncpg
 import msgspec
 
-__all__ = ["Column", "Convert", "Unfit", "conversion", "is_optional", "members", "shown", "without_null"]
+__all__ = ["KEPT", "Column", "Convert", "Unfit", "conversion", "is_optional", "members", "shown", "without_null"]
 
 Convert: TypeAlias = Callable[[Any], Any]
 
@@ -44,13 +45,13 @@ class Unfit(Exception):
     """A column can't be read into a field. The text says what would fit."""
 
 
-TEXT = ("text", "varchar", "bpchar", "name", "char", "citext", "xml", "money", "unknown", "cstring")
+TEXT = ("text", "varchar", "bpchar", "name", "citext", "xml", "money", "unknown", "cstring")
 PRODUCED: dict[str, type] = {
     **dict.fromkeys(("int2", "int4", "int8", "oid", "xid", "cid"), int),
     **dict.fromkeys(("float4", "float8"), float),
     **dict.fromkeys(TEXT, str),
     "bool": bool,
-    "bytea": bytes,
+    **dict.fromkeys(("bytea", "char"), bytes),  # "char" in quotation marks, as the catalogs have it; not char(n)
     "uuid": uuid.UUID,
     "numeric": decimal.Decimal,
     "date": datetime.date,
@@ -78,6 +79,14 @@ CASTS: dict[type, str] = {
     datetime.datetime: "timestamptz",
     datetime.timedelta: "interval",
 }
+KEPT = (
+    bytes, uuid.UUID, decimal.Decimal, datetime.datetime, datetime.date, datetime.time, datetime.timedelta,
+    ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface,
+    ipaddress.IPv4Network, ipaddress.IPv6Network, asyncpg.Range, asyncpg.BitString, asyncpg.Box, asyncpg.Circle,
+    asyncpg.Line, asyncpg.LineSegment, asyncpg.Path, asyncpg.Point, asyncpg.Polygon,
+)  # fmt: skip
+"""What a row may hold that msgspec need not, or can't, take apart."""
+
 LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 
 

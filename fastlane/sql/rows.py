@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 
-from fastlane.sql.columns import Column, Convert, Unfit, conversion, is_optional, members, shown, without_null
+from fastlane.sql.columns import KEPT, Column, Convert, Unfit, conversion, is_optional, members, shown, without_null
 from fastlane.sql.errors import RowMismatch, UnexpectedNull
 from fastlane.sql.shapes import Field, Shape, shape_of
 
@@ -143,7 +143,7 @@ class Plan:
 
     def _validated(self, value: Any) -> Any:
         try:
-            return msgspec.convert(msgspec.to_builtins(value), self._into, strict=False)
+            return msgspec.convert(msgspec.to_builtins(value, builtin_types=KEPT), self._into, strict=False)
         except msgspec.ValidationError as error:
             raise RowMismatch(
                 f"a row is no valid {shown(self._into)}: {error}",

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -87,7 +87,9 @@ def _fields_of(into: Any, origin: type) -> tuple[Field, ...] | None:
         )
     if typing.is_typeddict(origin):
         required: frozenset[str] = origin.__required_keys__  # type: ignore[attr-defined]  # of typed dicts
-        return tuple(Field(name, (name,), hint, name in required) for name, hint in _hints(origin).items())
+        return tuple(
+            Field(name, (name,), hint, _is_key(hint, name in required)) for name, hint in _hints(origin).items()
+        )
     if dataclasses.is_dataclass(origin):
         hints = _hints(origin)
         return tuple(
@@ -108,6 +110,14 @@ def _fields_of(into: Any, origin: type) -> tuple[Field, ...] | None:
             if a.init
         )
     return None
+
+
+def _is_key(hint: Any, required: bool) -> bool:
+    """Where annotations are texts (``from __future__ import annotations``) Python does not see the words in them."""
+    words = {typing.Required: True, typing.NotRequired: False}
+    while typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    return words.get(typing.get_origin(hint), required)
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:

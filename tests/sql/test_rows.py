@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
 import linecache
-from typing import Any
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NotRequired, Required, TypedDict
 
 import msgspec
 import pytest
+from asyncpg import Range
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,3 +115,37 @@ def test_a_structure_or_none_is_told_what_says_that_there_may_be_no_row() -> Non
 def test_the_mend_for_an_expression_without_a_name_does_not_call_it_by_one() -> None:
     with pytest.raises(RowMismatch, match="cast it in the query, `…::text`, or make the field int"):
         plan_of(str, "SELECT 1", [Column("?column?", "int4", "scalar")])
+
+
+class Guest(TypedDict):
+    id: int
+    name: NotRequired[str]
+
+
+class Visit(TypedDict, total=False):
+    id: Required[int]
+    name: str
+
+
+@pytest.mark.parametrize("into", [Guest, Visit])
+def test_a_key_of_a_typed_dict_may_be_missing_also_where_annotations_are_texts(into: Any) -> None:
+    assert plan_of(into, "SELECT …", [Column("id", "int4", "scalar")]).value((1,)) == {"id": 1}
+    with pytest.raises(RowMismatch, match=rf"{into.__name__}.id \(int\) has no column"):
+        plan_of(into, "SELECT …", [Column("name", "text", "scalar")])
+
+
+def test_a_row_that_is_validated_keeps_the_types_of_its_values() -> None:
+    address, moment = ipaddress.ip_address("10.0.0.1"), datetime(2026, 1, 2, tzinfo=UTC)
+    row = {"address": address, "range": Range(1, 2), "moment": moment, "bytes": b"\xff", "price": Decimal("1.10")}
+    kinds = (("inet", "scalar"), ("int4range", "range"), ("timestamptz", "scalar"), ("bytea", "scalar"))
+    columns = [Column(name, *kind) for name, kind in zip(row, (*kinds, ("numeric", "scalar")), strict=True)]
+    assert plan_of(dict, "SELECT …", columns).value(tuple(row.values()), validate=True) == row
+    into = msgspec.defstruct("Into", [("address", ipaddress.IPv4Address), ("range", Range), ("moment", datetime)])
+    values = (address, Range(1, 2), moment)
+    assert plan_of(into, "SELECT …", columns[:3]).value(values, validate=True) == into(*values)
+
+
+def test_the_type_char_of_the_catalogs_is_bytes() -> None:
+    assert plan_of(bytes, "SELECT …", [Column("relkind", "char", "scalar")]).value((b"r",)) == b"r"
+    with pytest.raises(RowMismatch, match="relkind::text"):
+        plan_of(str, "SELECT …", [Column("relkind", "char", "scalar")])
