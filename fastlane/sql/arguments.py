@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["adapted"]
+__all__ = ["adapted", "adapted_row"]
 
 
 def adapted(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -16,6 +16,11 @@ def adapted(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
     """
     changed = tuple(map(_adapted, arguments))
     return changed if any(new is not old for new, old in zip(changed, arguments, strict=True)) else None
+
+
+def adapted_row(row: Any) -> Any:
+    """The same for one row of many, which can't be sent a second time."""
+    return (adapted(row) or row) if isinstance(row, list | tuple) else row
 
 
 def _adapted(value: Any) -> Any:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
+from fastlane.sql.arguments import adapted, adapted_row
 from fastlane.sql.copying import copied
 from fastlane.sql.errors import NoRow
 from fastlane.sql.source import Source
@@ -146,7 +147,8 @@ class Queries(abc.ABC):
         """
         if prefetch < 1:
             raise ValueError(f"prefetch: at least 1, not {prefetch}")
-        text, values = rendered(query, arguments)
+        text, given = rendered(query, arguments)
+        values = adapted(given) or given
         async with self._source.session(text, transaction=True) as session:
             session.forget_one(text)
             state, plan = await session.planned((into, text))
@@ -176,7 +178,7 @@ class Queries(abc.ABC):
         async with self._source.session(query) as session:
             session.forget_one(query)
             statement = await session.prepare(query)
-            await session.protocol.bind_execute_many(statement.state, rows, "", None, False)
+            await session.protocol.bind_execute_many(statement.state, map(adapted_row, rows), "", None, False)
 
     async def copy(
         self, table: str, rows: Iterable[object] | AsyncIterable[object], *, columns: Sequence[str] | None = None

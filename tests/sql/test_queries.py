@@ -357,6 +357,10 @@ def test_members_of_enumerations_are_passed_as_their_values(url: str) -> None:
             assert await db.fetch_one(str, "SELECT $1::text", Mood.SAD) == "sad"
             assert await db.fetch_one(list[str], "SELECT $1::text[]", [Mood.SAD, Mood.HAPPY]) == ["sad", "happy"]
             assert await db.execute("SELECT $1::text", Mood.SAD) == 1
+            assert [one async for one in db.stream(Mood, "SELECT $1::text", Mood.SAD)] == [Mood.SAD]
+            await db.execute("CREATE TABLE moods (mood text)")
+            await db.execute_many("INSERT INTO moods VALUES ($1)", [(Mood.SAD,), ["happy"]])
+            assert await db.fetch_all(Mood, "SELECT mood FROM moods") == [Mood.SAD, Mood.HAPPY]
             async with db.transaction() as tx:
                 assert await tx.fetch_one(Mood, "SELECT $1::text", Mood.SAD) is Mood.SAD
                 assert await tx.execute("SELECT $1::text", Mood.SAD) == 1
