@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Union
 
-__all__ = ["MAX_ATTRIBUTES", "Attribute", "attribute_name_problem", "attribute_text", "lifted_fields"]
+__all__ = ["MAX_ATTRIBUTES", "Attribute", "attribute_name_problem", "attribute_text", "is_scalar", "lifted_fields"]
 
 MAX_ATTRIBUTES: Final = 8
 """SQS takes 10 with raw delivery; the framework needs two."""
@@ -79,7 +79,7 @@ def lifted_fields(hints: Mapping[str, Any]) -> dict[str, str]:
             raise ValueError(f"field {field!r}: {problem}")
         if name in found.values():
             raise ValueError(f"field {field!r}: another field is lifted into the attribute {name!r} already")
-        if not _is_scalar(hint):
+        if not is_scalar(hint):
             raise ValueError(f"field {field!r} can't be an attribute: its type is no text, number, enum, UUID or time")
         found[field] = name
     if len(found) > MAX_ATTRIBUTES:
@@ -104,15 +104,22 @@ def _marker_in(hint: Any) -> Attribute | None:
     return None
 
 
-def _is_scalar(hint: Any) -> bool:
-    while typing.get_origin(hint) is Annotated:
-        hint = typing.get_args(hint)[0]
+def is_scalar(hint: Any) -> bool:
+    """Whether `attribute_text` has a text for values of this type; None does not count."""
+    while True:
+        if typing.get_origin(hint) is Annotated:
+            hint = typing.get_args(hint)[0]
+        elif hasattr(hint, "__supertype__"):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        else:
+            break
     arms = _arms(hint)
     if arms:
-        return all(arm is type(None) or _is_scalar(arm) for arm in arms)
+        return all(arm is type(None) or is_scalar(arm) for arm in arms)
     if typing.get_origin(hint) is Literal:
         return True
-    hint = getattr(hint, "__supertype__", hint)
     return isinstance(hint, type) and issubclass(hint, _SCALARS)
 
 

@@ -32,8 +32,11 @@ __all__ = ["Consumers", "once_of", "share_of"]
 def share_of(max_concurrency: int, index: int, workers: int) -> int:
     """How many of the handlers that an instance may run at the same time fall to the worker ``index``.
 
-    The shares of all workers together are ``max_concurrency``; some are 0 where there are more workers than that.
+    The shares of all workers together are ``max_concurrency``; some are 0 where there are more workers than that. A
+    worker that SIGTTIN has added has none: the others keep theirs.
     """
+    if index >= workers:
+        return 0
     return max_concurrency // workers + (index < max_concurrency % workers)
 
 

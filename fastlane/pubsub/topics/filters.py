@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -35,7 +36,7 @@ class Filter:
     def __init__(self, specification: FilterSpecification, place: Place) -> None:
         self.specification = specification
         if callable(specification):
-            self.matches = specification
+            self.matches = _plain(specification, place)
         elif isinstance(specification, Mapping) and specification:
             tests = [(name, _test(name, condition, place)) for name, condition in specification.items()]
             self.matches = lambda attributes: all(test(attributes.get(name)) for name, test in tests)
@@ -54,12 +55,20 @@ def _test(name: object, condition: Any, place: Place) -> Callable[[str | None], 
     if condition is ...:
         return lambda text: text is not None
     if callable(condition) and not isinstance(condition, enum.Enum):
-        return lambda text: text is not None and condition(text)
+        judge = _plain(condition, place)
+        return lambda text: text is not None and judge(text)
     wanted = condition if isinstance(condition, list | tuple | set | frozenset) else (condition,)
     if not wanted or not all(isinstance(one, str | int | enum.Enum) for one in wanted):
         raise _mistake(f"filter={{{name!r}: {condition!r}}} can't be compared with a text", place)
     texts = frozenset(map(attribute_text, wanted))
     return lambda text: text in texts
+
+
+def _plain(function: Callable[[Any], bool], place: Place) -> Callable[[Any], bool]:
+    """A coroutine would be true, whatever it comes to."""
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        raise _mistake(f"filter= has {function!r}, which is an `async def`, and nobody would await it", place)
+    return function
 
 
 def _mistake(problem: str, place: Place) -> CompileError:

@@ -45,10 +45,8 @@ def is_coroutine_handler(handler: Any) -> bool:
     A wrapper that is no ``async def`` but wraps one (``functools.wraps``) is called like the inner function.
 
     Raises:
-        CompileError: it can't be called, or is a generator.
+        CompileError: it is a generator.
     """
-    if not callable(handler) or isinstance(handler, type):
-        raise handler_mistake(handler, "it is no function", "decorate an `async def` or a `def`")
     called = _underlying(handler)
     for candidate in (called, inspect.unwrap(called)):
         if inspect.isasyncgenfunction(candidate) or inspect.isgeneratorfunction(candidate):
@@ -230,6 +228,7 @@ def _fits(annotation: Any, event: Any) -> bool:
     """Whether a function that takes ``annotation`` can take what the topic carries."""
     if annotation in (Any, object) or isinstance(annotation, typing.TypeVar) or annotation == event:
         return True
+    event = type(None) if event is None else event  # as `typing` has it in an annotation
     taken, carried = _arms(_bare(annotation)), _arms(_bare(event))
     return all(any(_covers(arm, one) for arm in taken) for one in carried)
 

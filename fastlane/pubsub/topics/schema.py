@@ -7,14 +7,14 @@ import functools
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Generic, TypeVar, Union
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, Union
 
 import msgspec
 from msgspec import inspect as shapes
 
 from fastlane.errors import CompileError
-from fastlane.pubsub.attributes import attribute_text, lifted_fields
+from fastlane.pubsub.attributes import Attribute, attribute_text, is_scalar, lifted_fields
 from fastlane.pubsub.topics.handlers import described
 from fastlane.resources.declaration import Place
 
@@ -134,20 +134,19 @@ class Schema(Generic[T]):
             except NameError:
                 # A generic's, or a class's inside a function; msgspec has its own way, and has succeeded.
                 hints = dict(origin.__annotations__)
-        reader: Callable[[str], Read] = operator.itemgetter if typing.is_typeddict(origin) else operator.attrgetter
+        hints = {name: hint for name, hint in hints.items() if (typing.get_origin(hint) or hint) is not ClassVar}
+        reader: Callable[[str], Read] = _item if typing.is_typeddict(origin) else operator.attrgetter
+        self._refuse_defaults(arm, origin, hints)
         try:
             lifted = lifted_fields(hints)
         except ValueError as error:
             raise self._mistake(f"{described(arm)}: {error}", "see `fastlane.pubsub.Attribute`") from None
-        if typing.is_typeddict(origin):
-            lifts: list[tuple[str, Read]] = [(name, _item(field)) for field, name in lifted.items()]
-        else:
-            lifts = [(name, reader(field)) for field, name in lifted.items()]
+        lifts = [(name, reader(field)) for field, name in lifted.items()]
         self._lifts[dict if typing.is_typeddict(origin) else origin] = lifts
         if order_by is None:
             return
         if order_by not in hints:
-            close = difflib.get_close_matches(order_by, hints, 1)
+            close = difflib.get_close_matches(str(order_by), hints, 1)
             known = f"did you mean {close[0]!r}? " if close else ""
             raise self._mistake(
                 f"order_by={order_by!r} is no field of {described(arm)}",
@@ -158,7 +157,20 @@ class Schema(Generic[T]):
                 f"order_by={order_by!r} may be None, and a message without a key has no order",
                 "order by a field that is always there",
             )
+        if hints[order_by] is not Any and not isinstance(hints[order_by], TypeVar) and not is_scalar(hints[order_by]):
+            raise self._mistake(
+                f"order_by={order_by!r} is no text, number, enum, UUID or time, and a key is a text",
+                "order by a field of a plain type, such as an id",
+            )
         self._key = reader(order_by)
+
+    def _refuse_defaults(self, arm: Any, origin: Any, fields: Iterable[str]) -> None:
+        """``field: str = Attribute()`` would lift nothing."""
+        defaults = [*getattr(origin, "__struct_defaults__", ()), *(getattr(origin, field, None) for field in fields)]
+        if any(isinstance(default, Attribute) or default is Attribute for default in defaults):
+            raise self._mistake(
+                f"{described(arm)} has a field whose default is Attribute()", "write `Annotated[str, Attribute()]`"
+            )
 
     def _inherited(self, event: T) -> list[tuple[str, Read]]:
         """An instance of a subclass has what its base has."""

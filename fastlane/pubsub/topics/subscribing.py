@@ -80,6 +80,8 @@ class _Decorator(Generic[T]):
 
     def _declare(self, handler: Callable[[Any], Any]) -> None:
         options = self._options
+        if not callable(handler) or isinstance(handler, type):
+            raise self._mistake(f"{handler!r} is no function", "decorate an `async def` or a `def`")
         if options.once is not None and not is_coroutine_handler(handler):
             raise handler_mistake(
                 handler, "it is a plain def, and once= opens a transaction on the event loop", "make it an `async def`"

@@ -228,6 +228,7 @@ def test_shares_add_up() -> None:
             shares = [share_of(most, index, workers) for index in range(workers)]
             assert sum(shares) == most
             assert max(shares) - min(shares) <= 1
+            assert share_of(most, workers, workers) == 0  # one more than there were, by SIGTTIN
 
 
 def test_a_hop_brings_many_with_one_call_and_drops_what_nobody_takes() -> None:

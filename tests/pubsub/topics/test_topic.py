@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
 import pytest
 from msgspec import Struct
@@ -100,6 +100,27 @@ def test_a_field_that_may_be_none_orders_nothing() -> None:
     assert "may be None" in refused(lambda: Topic("signups", Signup, order_by="referrer"))
 
 
+def test_what_has_no_plain_text_is_no_key() -> None:
+    class Basket(Struct):
+        signup: Signup
+        items: list[int]
+        anything: Any
+        shop: ClassVar[str] = "here"
+
+    assert "order_by='signup' is no text" in refused(lambda: Topic("baskets", Basket, order_by="signup"))
+    assert "order_by='items' is no text" in refused(lambda: Topic("baskets", Basket, order_by="items"))
+    assert "order_by='shop' is no field" in refused(lambda: Topic("baskets", Basket, order_by="shop"))
+    assert "order_by=3 is no field" in refused(lambda: Topic("baskets", Basket, order_by=3))  # type: ignore[call-overload]
+    assert Topic("baskets", Basket, order_by="anything").ordered
+
+
+def test_a_marker_that_is_a_default_is_refused() -> None:
+    class Marked(Struct):
+        country: str = Attribute()  # type: ignore[assignment]
+
+    assert "default is Attribute()" in refused(lambda: Topic("marked", Marked))
+
+
 def test_every_member_of_a_union_has_the_field_of_the_order() -> None:
     topic = Topic("people", Moved | Left, order_by="id")
     assert topic.schema.key(Left(7)) == "7"
@@ -170,6 +191,8 @@ def test_a_typed_dict_lifts_and_orders() -> None:
     assert topic.schema.attributes({"id": 3}) == {}
     assert topic.schema.attributes({"id": 3, "shop": "x"}) == {"shop": "x"}
     assert topic.schema.key({"id": 3}) == "3"
+    with pytest.raises(ValueError, match="ordered by is empty"):
+        topic.schema.key({"shop": "x"})
 
 
 def test_a_field_that_can_not_be_an_attribute_is_refused() -> None:
