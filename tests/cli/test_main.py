@@ -73,12 +73,12 @@ def test_a_configuration_that_cannot_be_used_ends_with_2(fastlane: Fastlane, wri
 
 @pytest.mark.process
 def test_python_m_fastlane_is_the_same_command() -> None:
-    shown = subprocess.run([sys.executable, "-m", "fastlane", "--version"], capture_output=True, text=True, timeout=30)
+    shown = subprocess.run([sys.executable, "-m", "fastlane", "--version"], capture_output=True, text=True, timeout=60)
     assert shown.stdout.startswith("fastlane ")
 
 
 @pytest.mark.process
 def test_the_command_line_alone_loads_no_server_and_no_application() -> None:
     code = "import sys, fastlane_cli.main; print({'uvicorn', 'asyncio', 'fastlane.app'} & set(sys.modules))"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert shown.stdout == "set()\n"

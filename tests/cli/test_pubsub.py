@@ -54,7 +54,7 @@ async def main(count):
     service = next(iter(tenancy._estate.runtime.services))
     administrator = await provider.open_administrator()
     (bound,) = [bound for _, bound in service.placements.topics["user-signups"].subscriptions.values()]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while (await administrator.backlog(bound)).dead < count:
             await asyncio.sleep(0.02)
     await administrator.close()

@@ -49,7 +49,7 @@ def run(directory: Path, *arguments: str, typed: str = "", **environment: str) -
         input=typed,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
     )
 
@@ -108,7 +108,7 @@ def test_exec_hands_signals_on(directory: Path) -> None:
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == "up\n"
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while process.poll() is None:  # the first may come before the handler is set
             assert time.monotonic() < end
             process.send_signal(signal.SIGTERM)

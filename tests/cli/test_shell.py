@@ -33,7 +33,7 @@ def typed(shop: Shop, text: str, *options: str) -> subprocess.CompletedProcess[s
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
 
 

@@ -140,7 +140,7 @@ def test_a_new_migration_gets_the_next_number_without_any_configuration(shop: Sh
 
 def test_ten_that_migrate_at_once_apply_each_migration_once(shop: Shop) -> None:
     for number in range(2, 8):
-        shop.write(f"migrations/{number:04d}_m.up.sql", f"CREATE TABLE m{number} (); SELECT pg_sleep(0.2);")
+        shop.write(f"migrations/{number:04d}_m.up.sql", f"CREATE TABLE m{number} (); SELECT pg_sleep(0.5);")
     shop.run("sql", "status", "shop:app", "--embedded")  # the server runs, and lingers
     command = [sys.executable, "-m", "fastlane", "sql", "migrate", "shop:app", "--embedded"]
     started = [
@@ -154,7 +154,7 @@ def test_ten_that_migrate_at_once_apply_each_migration_once(shop: Shop) -> None:
         )
         for _ in range(10)
     ]
-    outcomes = [one.communicate(timeout=60) for one in started]
+    outcomes = [one.communicate(timeout=100) for one in started]
     assert [one.returncode for one in started] == [0] * 10, outcomes
     applied = [line for out, _ in outcomes for line in out.splitlines() if line.endswith("applied")]
     assert sorted(applied) == ["blog: 0001_posts applied", *(f"blog: {n:04d}_m applied" for n in range(2, 8))]
@@ -298,8 +298,8 @@ def test_a_reset_waits_for_nobody_for_ever(external: Shop, server: Postgres) -> 
         assert other.stdout.readline() == "0\n"
         started = time.monotonic()
         outcome = external.run("sql", "reset", "shop:app", "--confirm", "blog")
-        assert time.monotonic() - started < 40
-        other.communicate(timeout=10)
+        assert time.monotonic() - started < 60
+        other.communicate(timeout=30)
     assert outcome.code == 1
     assert "LockNotAvailableError: canceling statement due to lock timeout" in outcome.err
     assert external.run("sql", "status", "shop:app").code == 0  # all of it is still there

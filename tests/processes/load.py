@@ -7,6 +7,8 @@ import threading
 import time
 from collections import Counter
 
+from tests.processes.served import SECONDS
+
 __all__ = ["Load"]
 
 
@@ -41,7 +43,7 @@ class Load:
         self._thread.join(30.0)
         assert not self._thread.is_alive()
 
-    def more(self, count: int, seconds: float = 10.0) -> None:
+    def more(self, count: int, seconds: float = SECONDS) -> None:
         """Wait until ``count`` more requests have been answered."""
         goal, end = self.answers.total() + count, time.monotonic() + seconds
         while self.answers.total() < goal:

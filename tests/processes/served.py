@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
-__all__ = ["PLAIN", "Served", "wait_until"]
+__all__ = ["PLAIN", "SECONDS", "Served", "wait_until"]
 
 PLAIN = """
-import asyncio, os, time
+import asyncio, os, sys, time
 VERSION = "one"
 
 async def app(scope, receive, send):
@@ -26,6 +26,8 @@ async def app(scope, receive, send):
             if message["type"] == "lifespan.shutdown":
                 return
     path, _, seconds = scope["path"].partition("~")
+    if seconds:
+        print("begun:", path, file=sys.stderr, flush=True)
     if path == "/sleep":
         await asyncio.sleep(float(seconds))
     elif path == "/block_the_loop":
@@ -37,10 +39,16 @@ async def app(scope, receive, send):
                 "headers": [(b"content-length", str(len(body)).encode())]})
     await send({"type": "http.response.body", "body": body})
 """
-"""An application that answers with its version and its process id."""
+"""An application that answers with its version and its process id.
+
+``/sleep~SECONDS`` and ``/block_the_loop~SECONDS`` take so long, and say that they have begun on standard error.
+"""
+
+SECONDS = 30.0
+"""How long anything is waited for that happens at once where nobody else loads the machine."""
 
 
-def wait_until(condition, seconds: float = 10.0, what: str = "the condition"):
+def wait_until(condition, seconds: float = SECONDS, what: str = "the condition"):
     """Poll until ``condition()`` is true, and return what it was."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -94,7 +102,7 @@ class Served:
     def text(self) -> str:
         return "\n".join(self.log)
 
-    def wait_for(self, pattern: str, seconds: float = 10.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
         """Wait until a part of the log matches."""
 
         def found() -> re.Match[str] | None:
@@ -115,10 +123,10 @@ class Served:
     def port(self) -> int:
         return int(self.wait_for(r" on http://127\.0\.0\.1:(\d+)")[1])
 
-    def connect(self, timeout: float = 5.0) -> socket.socket:
+    def connect(self, timeout: float = SECONDS) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
-    def get(self, path: str = "/", timeout: float = 5.0) -> str:
+    def get(self, path: str = "/", timeout: float = SECONDS) -> str:
         """The body of a request on a connection of its own."""
         with self.connect(timeout) as connection:
             return get(connection, path, close=True)
@@ -131,26 +139,34 @@ class Served:
 
     def workers(self) -> list[int]:
         """The process ids of the workers, by their titles."""
-        return [pid for pid in self.children() if title(pid).startswith("fastlane: worker")]
+        while True:
+            children = self.children()
+            workers = [pid for pid in children if title(pid).startswith("fastlane: worker")]
+            if self.children() == children:  # else one ended, and its successor came, between the two looks
+                return workers
+
+    def has_begun(self, path: str, count: int = 1) -> None:
+        """Wait until ``count`` requests for a path that takes its time are being handled."""
+        wait_until(lambda: self.text.count(f"begun: {path}") >= count, what=f"{count} of {path}")
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def stop(self, seconds: float = 10.0) -> int:
+    def stop(self, seconds: float = SECONDS) -> int:
         """TERM, and the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
-    def wait(self, seconds: float = 10.0) -> int:
+    def wait(self, seconds: float = SECONDS) -> int:
         code = self.process.wait(seconds)
-        self._reader.join(5.0)
+        self._reader.join(SECONDS)
         return code
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._reader.join(5.0)
+        self._reader.join(SECONDS)
         assert self.process.stderr is not None
         self.process.stderr.close()
 

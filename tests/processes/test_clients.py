@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.processes.load import Load
-from tests.processes.served import get, wait_until
+from tests.processes.served import SECONDS, get, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -65,7 +65,7 @@ def descriptors():
 
 
 def test_5000_idle_connections_delay_neither_a_reload_nor_the_end(serve, descriptors, clients):
-    served = serve("--workers", "2", "--graceful-timeout", "30").ready()
+    served = serve("--workers", "2", "--graceful-timeout", "60").ready()
     connections = [clients.enter_context(served.connect()) for _ in range(min(5000, descriptors - 500))]
     for connection in connections[::50]:
         get(connection)
@@ -74,14 +74,14 @@ def test_5000_idle_connections_delay_neither_a_reload_nor_the_end(serve, descrip
         served.wait_for("generation 2 serves")
         load.more(100)
     assert load.lost == []
-    assert load.slowest < 1.0
+    assert load.slowest < 3.0
     began = time.monotonic()
     assert served.stop() == 0
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 20.0
 
 
 def test_200_slow_clients_are_cut_off_and_slow_nobody(serve, clients):
-    served = serve("--workers", "2", "--header-timeout", "1s").ready()
+    served = serve("--workers", "2", "--header-timeout", "3s").ready()
     slow = [clients.enter_context(served.connect()) for _ in range(200)]
     for connection in slow:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: test\r\n")
@@ -101,15 +101,15 @@ def test_200_slow_clients_are_cut_off_and_slow_nobody(serve, clients):
         return not is_open
 
     with Load(served.port) as load:
-        wait_until(are_closed, 8.0, "200 closed connections")
+        wait_until(are_closed, what="200 closed connections")
         load.more(20)
     assert load.lost == []
-    assert load.slowest < 1.0
+    assert load.slowest < 2.5
 
 
 @pytest.mark.parametrize(("takes", "is_finished"), [("0.5", True), ("3600", False)])
 def test_websockets_and_background_tasks_have_the_graceful_timeout(serve, tmp_path, takes, is_finished):
-    served = serve("--graceful-timeout", "1.5s", app=LONG.replace("TAKES", takes)).ready()
+    served = serve("--graceful-timeout", "4s", app=LONG.replace("TAKES", takes)).ready()
     with connect(f"ws://127.0.0.1:{served.port}/socket") as client:
         with served.connect() as connection:
             connection.sendall(b"POST /work HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -118,9 +118,9 @@ def test_websockets_and_background_tasks_have_the_graceful_timeout(serve, tmp_pa
         began = time.monotonic()
         served.signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed, match="1012"):
-            client.recv(5)
+            client.recv(SECONDS)
         assert served.wait() == 0
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 20.0
     assert (tmp_path / "work").exists() is is_finished
     assert (tmp_path / "socket").exists() is is_finished
 
@@ -136,7 +136,7 @@ def test_a_new_certificate_is_used_after_a_reload(serve, tmp_path):
         context = ssl.create_default_context()
         authority.configure_trust(context)
         with (
-            socket.create_connection(("127.0.0.1", port), 5) as connection,
+            socket.create_connection(("127.0.0.1", port), SECONDS) as connection,
             context.wrap_socket(connection, server_hostname="127.0.0.1") as secured,
         ):
             return get(secured, close=True)

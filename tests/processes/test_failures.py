@@ -9,17 +9,17 @@ import time
 import pytest
 
 from tests.processes.load import Load
-from tests.processes.served import PLAIN, get, wait_until
+from tests.processes.served import PLAIN, SECONDS, get, wait_until
 
 pytestmark = pytest.mark.process
 
 
-def test_a_killed_worker_loses_what_it_had_and_is_back_within_a_second(serve):
+def test_a_killed_worker_loses_what_it_had_and_is_back(serve):
     served = serve("--workers", "2").ready()
     with Load(served.port, keep_alive=8, short=2) as load:
         [first, second] = served.workers()
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: len(set(served.workers()) - {first}) == 2, 1.0, "two workers")
+        wait_until(lambda: len(set(served.workers()) - {first}) == 2, what="two workers")
         load.more(200)
     # A request of the short clients may be on its way beside the one that is answered.
     assert len(load.lost) <= 10
@@ -40,7 +40,7 @@ def test_a_handler_that_ends_the_process_does_not_take_the_siblings_along(serve)
 def test_a_crash_loop_makes_fewer_than_20_starts_in_10_seconds(serve):
     crashes = "import os, threading\n" + PLAIN.replace(
         'if scope["type"] == "lifespan":',
-        'if scope["type"] == "lifespan":\n        threading.Timer(0.05, os._exit, (7,)).start()',
+        'if scope["type"] == "lifespan":\n        threading.Timer(0.5, os._exit, (7,)).start()',
     )
     served = serve("--workers", "4", app=crashes)
     served.wait_for("starting another in 3.2 s")
@@ -49,18 +49,19 @@ def test_a_crash_loop_makes_fewer_than_20_starts_in_10_seconds(serve):
 
 
 def test_a_blocked_worker_is_named_with_its_stack_and_replaced_while_its_sibling_answers(serve):
-    served = serve("--workers", "2", "--timeout", "1s").ready()
+    served = serve("--workers", "2", "--timeout", "5s").ready()
     before = set(served.workers())
-    with served.connect(20.0) as connection:
+    with served.connect() as connection:
         connection.sendall(b"GET /block_the_loop~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
-        slowest = 0.0
+        served.has_begun("/block_the_loop")
+        slowest, end = 0.0, time.monotonic() + SECONDS
         while "replacing it" not in served.text:
             began = time.monotonic()
             served.get()
             slowest = max(slowest, time.monotonic() - began)
-            assert time.monotonic() < began + 10.0
+            assert time.monotonic() < end
             time.sleep(0.01)
-        assert slowest < 0.5
+        assert slowest < 2.5  # half of the time for which the sibling is blocked
         served.wait_for(r"the event loop of worker \d \(pid \d+\) has been blocked for")
         served.wait_for(r"service.py.*, line \d+ in app")
         wait_until(lambda: len(served.workers()) == 2 and len(before & set(served.workers())) == 1)
@@ -68,34 +69,34 @@ def test_a_blocked_worker_is_named_with_its_stack_and_replaced_while_its_sibling
 
 
 def test_a_slow_start_is_no_hang(serve):
-    served = serve("--timeout", "0.3s", app="import time\ntime.sleep(1.2)\n" + PLAIN).ready()
+    served = serve("--timeout", "1s", app="import time\ntime.sleep(3)\n" + PLAIN).ready()
     assert served.get().startswith("one ")
     assert "blocked" not in served.text
 
 
 def test_an_import_that_holds_the_interpreter_lock_is_no_hang_and_delays_nobody_in_a_reload(serve):
-    app = "import ctypes\nctypes.PyDLL(None).usleep(1_000_000)\n" + PLAIN
-    served = serve("--workers", "2", "--timeout", "0.3s", app=app).ready()
+    app = "import ctypes\nctypes.PyDLL(None).usleep(3_000_000)\n" + PLAIN
+    served = serve("--workers", "2", "--timeout", "1s", app=app).ready()
     with Load(served.port) as load:
         served.signal(signal.SIGHUP)
         served.wait_for("generation 2 serves")
         load.more(20)
     assert load.lost == []
-    assert load.slowest < 0.8
+    assert load.slowest < 2.5
     assert "blocked" not in served.text
 
 
 def test_a_stopped_worker_is_called_stopped_and_no_new_connection_waits_for_it(serve):
-    served = serve("--workers", "2", "--timeout", "3s").ready()
+    served = serve("--workers", "2", "--timeout", "10s").ready()
     connections = [served.connect() for _ in range(20)]
     owners = {connection: int(get(connection).split()[1]) for connection in connections}
     [first, second] = served.workers()
     os.kill(first, signal.SIGSTOP)
     try:
-        for _ in range(50):
+        for _ in range(40):
             began = time.monotonic()
             assert int(served.get().split()[1]) == second
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 3.0
     finally:
         for connection in connections:
             connection.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.load import Load
-from tests.processes.served import Served, get, wait_until
+from tests.processes.served import SECONDS, Served, get, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +40,7 @@ def health_port(served: Served) -> int:
 
 def ask(port: int, path: str, request: bytes = b"") -> tuple[int, str]:
     """The status and the body of a request on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
         connection.sendall(request or f"GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n".encode())
         with connection.makefile("rb") as answer:
             head, _, body = answer.read().partition(b"\r\n\r\n")
@@ -58,7 +58,7 @@ def total(found: dict[str, float], name: str) -> float:
 
 def status(served: Served, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fastlane", "status", "--control-socket", "control", *options]
-    return subprocess.run(command, cwd=served.directory, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, cwd=served.directory, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def test_every_request_is_counted_across_a_reload_and_a_crash(serve):
@@ -84,7 +84,7 @@ def test_every_request_is_counted_across_a_reload_and_a_crash(serve):
 
 
 def test_the_server_is_alive_and_not_ready_during_the_drain_delay_and_still_answers(serve):
-    served = serve("--health-port", "0", "--ready-path", "/readyz", "--drain-delay", "1").ready()
+    served = serve("--health-port", "0", "--ready-path", "/readyz", "--drain-delay", "4").ready()
     port = health_port(served)
     assert [ask(port, path) for path in ("/healthz", "/readyz")] == [(200, "alive\n"), (200, "ready\n")]
     assert ask(served.port, "/readyz") == (200, "ready\n")
@@ -115,7 +115,7 @@ def test_the_checks_of_the_app_decide_on_both_ports(serve):
 def test_clients_that_say_nothing_keep_neither_probes_nor_the_supervisor(serve):
     served = serve("--health-port", "0").ready()
     port = health_port(served)
-    silent = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(100)]
+    silent = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in range(100)]
     try:
         assert ask(port, "/healthz") == (200, "alive\n")
         assert ask(port, "", b"POST /healthz HTTP/1.1\r\n\r\n")[0] == 405

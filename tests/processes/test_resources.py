@@ -12,7 +12,7 @@ import time
 import pytest
 
 from fastlane.supervisor.kernel import run_state
-from tests.processes.served import Served, title, wait_until
+from tests.processes.served import SECONDS, Served, title, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -53,7 +53,7 @@ class ShelfService(Service):
         if said == "hang":
             time.sleep(60)
         if said == "wait":
-            for _ in range(8):
+            for _ in range(24):
                 self.extend("waiting for another machine's migration")
                 await asyncio.sleep(0.25)
         return {"by": os.getpid()}
@@ -71,7 +71,8 @@ class ShelfService(Service):
 
     async def drain(self, timeout):
         note(f"drain {self.surroundings.index} of {self.surroundings.generation}")
-        await asyncio.sleep(float(os.environ.get("DRAINS", "0")))  # what runs takes so long to end
+        while os.environ.get("DRAINS") and not os.path.exists(os.environ["DRAINS"]):
+            await asyncio.sleep(0.01)  # what runs takes so long to end
         note(f"end {self.surroundings.index} of {self.surroundings.generation}")
 
     async def close(self):
@@ -155,7 +156,7 @@ def test_a_replaced_worker_has_what_its_generation_prepared(shelves) -> None:
 )
 def test_a_boot_process_that_fails_is_reported_once(shelves, said: str, code: int, text: str) -> None:
     served = shelves("--workers", "2", PREPARE=said)
-    assert served.process.wait(10) == code
+    assert served.process.wait(SECONDS) == code
     served.wait_for("(?s)" + text)
     assert served.text.count(text.splitlines()[0]) == 1
     assert shelves.notes("start") == []
@@ -163,21 +164,21 @@ def test_a_boot_process_that_fails_is_reported_once(shelves, said: str, code: in
 
 def test_a_missing_secret_stops_the_boot(shelves) -> None:
     served = shelves(MAIL_KEY="")
-    assert served.process.wait(10) == 2
+    assert served.process.wait(SECONDS) == 2
     served.wait_for("MAIL_KEY")
 
 
 def test_a_boot_process_that_hangs_is_killed_at_the_deadline(shelves) -> None:
-    served = shelves("--boot-timeout", "1.5", PREPARE="hang")
+    served = shelves("--boot-timeout", "4", PREPARE="hang")
     wait_until(lambda: shelves.notes("prepare"))
-    assert served.process.wait(10) == 3
+    assert served.process.wait(SECONDS) == 3
     served.wait_for("the boot process of service:app was preparing shelves, and not done with it within")
     [note] = shelves.notes("prepare")
     wait_until(lambda: not processes_of(int(note.split()[1])), what="the end of the boot process")
 
 
 def test_a_rightful_wait_is_not_counted(shelves) -> None:
-    served = shelves("--boot-timeout", "1.5", PREPARE="wait").ready()
+    served = shelves("--boot-timeout", "4", PREPARE="wait").ready()
     assert "prepared by" in served.get()
 
 
@@ -189,7 +190,7 @@ def test_a_boot_process_dies_with_the_supervisor(shelves) -> None:
     children = processes_of(template)
     assert len(children) == 1
     served.process.kill()
-    served.process.wait(5)
+    served.process.wait(SECONDS)
     # Whoever inherits the dead may take its time to reap them.
     wait_until(lambda: all(run_state(pid) in ("", "Z") for pid in [template, *children]), what="their end")
 
@@ -218,11 +219,16 @@ def test_in_a_reload_the_old_generation_stops_working_before_the_new_one_starts(
 
 
 def test_in_a_reload_the_new_generation_starts_when_what_the_old_one_had_begun_has_ended(shelves) -> None:
-    served = shelves("--workers", "2", DRAINS="0.7").ready()
+    served = shelves("--workers", "2", DRAINS="until it is here").ready()
+    first = set(served.workers())
     served.signal(signal.SIGHUP)
     served.wait_for("generation 2 serves")
+    second = set(served.workers()) - first
     served.signal(signal.SIGHUP)  # the second generation has not started yet, and the first has not ended
     served.wait_for("generation 3 serves")
+    wait_until(lambda: not second & set(served.workers()), what="the end of the second generation")
+    assert first <= set(served.workers())
+    (shelves.directory / "until it is here").touch()
     wait_until(lambda: len(shelves.notes("start")) == 4)
     notes = shelves.notes()
     for index in (0, 1):
@@ -281,7 +287,7 @@ def test_the_configuration_file_is_in_the_first_line(shelves) -> None:
 def test_a_table_for_what_nobody_declares_stops_the_boot(serve, tmp_path) -> None:
     (tmp_path / "fastlane.toml").write_text('[pubsub.topics.lost]\nname = "lost"\n')
     served = serve()
-    assert served.process.wait(10) == 2
+    assert served.process.wait(SECONDS) == 2
     served.wait_for("fastlane.toml: pubsub.topics.lost: no topic 'lost' is declared")
 
 
@@ -310,7 +316,7 @@ def test_under_another_server_each_process_prepares_alone(shelves, server: str) 
         env={**os.environ, **shelves.environment, "FASTLANE_EMBEDDED": "1"},
     )
     try:
-        wait_until(lambda: len(shelves.notes("start")) == 2, 20)
+        wait_until(lambda: len(shelves.notes("start")) == 2, 2 * SECONDS)
         answers = {wait_until(lambda: answer(port)) for _ in range(40)}
         assert all("mode serve" in text for text in answers)
         if server == "ours under gunicorn":
@@ -319,7 +325,7 @@ def test_under_another_server_each_process_prepares_alone(shelves, server: str) 
         assert len(shelves.notes("prepare")) == 2
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(SECONDS)
     assert len(shelves.notes("drain")) == 2
 
 

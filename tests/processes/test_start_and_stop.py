@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -31,7 +32,8 @@ def test_requests_in_flight_are_answered_before_it_ends(serve):
     served = serve("--workers", "2").ready()
     connections = [served.connect() for _ in range(8)]
     for connection in connections:
-        connection.sendall(b"GET /sleep~1.5 HTTP/1.1\r\nhost: test\r\n\r\n")
+        connection.sendall(b"GET /sleep~3 HTTP/1.1\r\nhost: test\r\n\r\n")
+    served.has_begun("/sleep", 8)
     served.signal(signal.SIGTERM)
     heads = []
     for connection in connections:
@@ -45,37 +47,39 @@ def test_a_handler_that_never_ends_is_cut_off_at_the_graceful_timeout(serve):
     served = serve("--graceful-timeout", "0.5").ready()
     with served.connect() as connection:
         connection.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
-        wait_until(lambda: "ready" in served.text)
+        served.has_begun("/sleep")
         began = time.monotonic()
         assert served.stop() == 0
-        assert 0.4 < time.monotonic() - began < 3.0
+        assert 0.4 < time.monotonic() - began < 15.0
 
 
 def test_a_handler_that_blocks_the_loop_is_killed_two_seconds_after_the_graceful_timeout(serve):
     served = serve("--graceful-timeout", "0.5").ready()
     with served.connect() as connection:
         connection.sendall(b"GET /block_the_loop~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        served.has_begun("/block_the_loop")
         began = time.monotonic()
         assert served.stop() == 0
-        assert time.monotonic() - began < 4.0
+        assert 2.4 < time.monotonic() - began < 15.0
 
 
 def test_a_second_int_ends_at_once_with_130(serve):
-    served = serve("--graceful-timeout", "30").ready()
+    served = serve("--graceful-timeout", "60").ready()
     with served.connect() as connection:
         connection.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        served.has_begun("/sleep")
         served.signal(signal.SIGINT)
         served.wait_for("SIGINT: stopping")
         served.signal(signal.SIGINT)
-        assert served.wait(3.0) == 130
+        assert served.wait() == 130
 
 
 def test_quit_ends_at_once(serve):
     served = serve().ready()
     workers = served.workers()
     served.signal(signal.SIGQUIT)
-    assert served.wait(3.0) == 131
-    assert [pid for pid in workers if title(pid)] == []
+    assert served.wait() == 131
+    wait_until(lambda: not any(title(pid) for pid in workers), what="the end of the workers")
 
 
 def test_an_idle_connection_may_ask_once_more_while_the_server_stops(serve):
@@ -97,7 +101,7 @@ def test_no_worker_survives_a_killed_supervisor(serve):
     processes = served.children()
     assert len(processes) == 3
     served.signal(signal.SIGKILL)
-    wait_until(lambda: not any(title(pid) for pid in processes), 3.0, "the end of all processes")
+    wait_until(lambda: not any(title(pid) for pid in processes), what="the end of all processes")
 
 
 def test_not_even_one_whose_loop_is_blocked(serve):
@@ -105,8 +109,9 @@ def test_not_even_one_whose_loop_is_blocked(serve):
     [worker] = served.workers()
     with served.connect() as connection:
         connection.sendall(b"GET /block_the_loop~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
+        served.has_begun("/block_the_loop")
         served.signal(signal.SIGKILL)
-        wait_until(lambda: not title(worker), 3.0, "the end of the worker")
+        wait_until(lambda: not title(worker), what="the end of the worker")
 
 
 @pytest.mark.parametrize(
@@ -123,12 +128,12 @@ def test_not_even_one_whose_loop_is_blocked(serve):
         ("import os\nasync def app(scope, receive, send):\n    os._exit(5)", 3, "exit code 5 before it was ready"),
     ],
 )
-def test_a_failed_start_is_reported_once_and_ends_within_a_second(serve, app, code, expected):
-    began = time.monotonic()
+def test_a_failed_start_is_reported_once_and_ends_at_once(serve, app, code, expected):
     served = serve("--workers", "4", app=app)
-    assert served.wait(5.0) == code
-    assert time.monotonic() - began < 3.0  # the interpreter's start included, on a busy machine
-    assert expected in served.text
+    served.wait_for(re.escape(expected))
+    told = time.monotonic()
+    assert served.wait() == code
+    assert time.monotonic() - told < 5.0  # not at the deadline, and not after other attempts
     assert served.text.count("Traceback") <= 1
     assert served.text.count("ERROR") == 1
 
@@ -137,7 +142,7 @@ def test_a_port_in_use_ends_with_3(serve):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         served = serve("--port", str(port))
-        assert served.wait(5.0) == 3
+        assert served.wait() == 3
     assert f"127.0.0.1 port {port}" in served.text
     assert "in use" in served.text
 
@@ -145,19 +150,19 @@ def test_a_port_in_use_ends_with_3(serve):
 def test_a_second_instance_ends_with_3_and_the_first_serves_on(serve, tmp_path):
     first = serve("--workers", "2").ready()
     second = serve("--port", str(first.port))
-    assert second.wait(5.0) == 3
+    assert second.wait() == 3
     assert first.get().startswith("one ")
 
 
 def test_a_bad_option_ends_with_2(serve):
     served = serve("--workers", "many")
-    assert served.wait(5.0) == 2
+    assert served.wait() == 2
     assert "--workers" in served.text
 
 
 def test_a_start_that_takes_too_long_ends_with_3(serve):
     served = serve("--boot-timeout", "0.3", app="import time\ntime.sleep(3600)")
-    assert served.wait(5.0) == 3
+    assert served.wait() == 3
     assert "--boot-timeout" in served.text
 
 
@@ -165,7 +170,7 @@ def test_term_is_acted_on_while_the_application_is_imported(serve):
     served = serve(app="import time\ntime.sleep(3600)")
     served.wait_for("starting")
     served.signal(signal.SIGTERM)
-    assert served.wait(2.0) == 0
+    assert served.wait() == 0
 
 
 def test_supervisor_and_workers_show_what_they_are(serve):

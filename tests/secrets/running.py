@@ -13,7 +13,7 @@ from pathlib import Path
 
 __all__ = ["SECONDS", "Run"]
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Run:
@@ -36,7 +36,7 @@ class Run:
 
     @property
     def text(self) -> str:
-        return self._written.read_text() + self.answers
+        return self._written.read_text(errors="replace") + self.answers
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         end = time.monotonic() + SECONDS

@@ -58,7 +58,7 @@ def test_a_swapped_file_reaches_every_worker_without_a_restart(tmp_path: Path) -
         (mounted / "..new").symlink_to("v2")
         os.replace(mounted / "..new", mounted / "..data")
         assert answers(port, "the key of v2") == before
-        assert "the secret MAIL_KEY has a new value" in served.text
+        served.wait_for("the secret MAIL_KEY has a new value")
         assert "the key of" not in served.text
         assert served.stop() == 0
     finally:
