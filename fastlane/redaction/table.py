@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from typing import NamedTuple
@@ -16,6 +17,14 @@ _GRAM = 8
 
 _LONG = 16
 """From this length on a form is looked for by samples."""
+
+_NESTED = 3
+"""How often a text is decoded, at most: a URL in a query of a URL in a query."""
+
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_BREAK = re.compile(r'([\s"<>\\]+)')
+"""What no URL has."""
+_SHOWN = "!#$&'()*+,/:;=?@[]|"
 
 
 class _Table(NamedTuple):
@@ -44,6 +53,32 @@ class _Table(NamedTuple):
             return False
         samples = [text[start : start + _GRAM] for start in range(0, len(text) - _GRAM + 1, self.stride)]
         return not self.grams.isdisjoint(samples)
+
+    def replaced(self, text: str) -> str:
+        """``text`` with what is written instead of each form."""
+        if self.may_be_in(text):
+            for form, shown in self.forms:
+                if form in text:
+                    text = text.replace(form, shown)
+        return text
+
+    def decoded(self, part: str) -> str:
+        """``part``, without blanks, where what is percent-encoded in it hides nothing; else what it stands for.
+
+        Each encoder leaves other characters as they are, and a URL inside a URL is encoded twice: there are too many
+        spellings to look for.
+        """
+        from urllib.parse import quote, unquote
+
+        for plain in dict.fromkeys((part, part.replace("+", " "))):
+            for _ in range(_NESTED):
+                plain = unquote(plain)
+                if (shown := self.replaced(plain)) != plain:
+                    # Encoded again: no line end and no quote comes out of what a client has sent.
+                    return quote(shown, safe=_SHOWN, errors="replace")
+                if "%" not in plain:
+                    break
+        return part
 
 
 class Redactor:
@@ -88,10 +123,11 @@ class Redactor:
     def text(self, text: str) -> str:
         """``text`` without hidden values."""
         table = self._table
-        if table.forms and table.may_be_in(text):
-            for form, shown in table.forms:
-                if form in text:
-                    text = text.replace(form, shown)
+        if not table.forms:
+            return text
+        text = table.replaced(text)
+        if "%" in text and _ENCODED.search(text) is not None:
+            text = "".join(table.decoded(part) if "%" in part else part for part in _BREAK.split(text))
         return text
 
     def octets(self, data: bytes) -> bytes:

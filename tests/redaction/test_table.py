@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, unquote
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +30,30 @@ def test_a_value_is_found_wherever_it_stands(before: str, after: str, value: str
     redactor.hide("OTHER", "a value of another length, longer than the first one")
     assert value not in redactor.text(before + value + after)
     assert "***KEY***" in redactor.text(before + value + after)
+
+
+@pytest.mark.parametrize("safe", ["!'()*", ";,/?:@&=+$!*'()#", "=&", ""])
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("value", ["pa/ss=w*rd+1!", "b'é t,c:d", "long and / winding %41 road! (to nowhere)"])
+def test_whatever_an_encoder_of_urls_leaves_as_it_is_the_value_is_found(safe: str, times: int, value: str) -> None:
+    redactor = Redactor()
+    redactor.hide("KEY", value)
+    encoded = value
+    for _ in range(times):
+        encoded = quote(encoded, safe=safe)
+    for spelled in (encoded, encoded.lower(), encoded.replace("%20", "+")):
+        text = redactor.text(f'GET "/a%0ab?key={spelled}&c=d%20e" "/innocent%0a" 100%')
+        assert "***KEY***" in text
+        assert value not in unquote(unquote(unquote(text)))
+        assert "\n" not in text
+        assert text.endswith('" "/innocent%0a" 100%')
+
+
+def test_octets_that_are_no_text_are_looked_through_for_encoded_values() -> None:
+    redactor = Redactor()
+    redactor.hide("KEY", "pa/ss=w*rd+1!")
+    assert redactor.octets(b"\xff?pa%2Fss=w*rd+1!") == b"??***KEY***"
+    assert redactor.octets(b"\xff?%2Fss=w*rd+1!") == b"\xff?%2Fss=w*rd+1!"
 
 
 def test_octets_that_are_no_text_stay_what_they_are() -> None:
