@@ -29,6 +29,10 @@ from fastlane.supervisor.scoreboard import DRAINING, Scoreboard
 from fastlane.supervisor.settings import Address
 
 
+SECONDS = 30
+"""How long anything is waited for that happens at once where nobody else loads the machine."""
+
+
 async def app(scope, receive, send):
     assert scope["type"] == "http"
     path, _, seconds = scope["path"].partition("~")
@@ -143,7 +147,7 @@ class Running:
         self.result: object = None
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, 5)
+        return socket.create_connection(self.address, SECONDS)
 
     def get(self, path: str = "/") -> bytes:
         with self.connect() as connection:
@@ -156,6 +160,7 @@ class Running:
     def run(self, client) -> object:
         """Serve while ``client`` runs; it has to end with `term`."""
         failures: list[BaseException] = []
+        served = threading.Event()
 
         def call() -> None:
             try:
@@ -164,14 +169,16 @@ class Running:
                 self.result = client()
             except BaseException as error:
                 failures.append(error)
-                self.term(stopping=True)
+                if not served.is_set():  # else it would end this process
+                    self.term(stopping=True)
 
         thread = threading.Thread(target=call)
         thread.start()
         try:
             worker.run(self.config, self.context)
         finally:
-            thread.join(10)
+            served.set()
+            thread.join(SECONDS)
             self.mailbox.close()
             for end in self.lifeline:
                 os.close(end)
@@ -224,7 +231,7 @@ def test_load_gives_a_fastlane_app_its_checks_and_paths(tmp_path, monkeypatch):
 
 
 def test_during_the_drain_delay_the_worker_is_not_ready_and_still_accepts():
-    running = Running(options(ready_path="/ready"), drain_delay=0.3)
+    running = Running(options(ready_path="/ready"), drain_delay=2)
 
     def ask_ready():
         with running.connect() as connection:
@@ -319,7 +326,7 @@ def test_the_slot_tells_of_connections_and_requests(monkeypatch):
 
 
 def test_a_request_in_flight_is_answered_and_a_silent_connection_closed():
-    running = Running()
+    running = Running(options(graceful_timeout=30))
 
     def client():
         with running.connect() as silent, running.connect() as busy:
@@ -335,7 +342,7 @@ def test_a_request_in_flight_is_answered_and_a_silent_connection_closed():
     answer, seconds = running.run(client)
     assert b"connection: close" in answer
     assert answer.endswith(b"hi")
-    assert seconds < 3.5
+    assert seconds < 15
 
 
 def test_what_waited_in_the_queue_is_answered_before_the_last_worker_ends(monkeypatch):
@@ -368,7 +375,7 @@ def test_what_waited_in_the_queue_is_answered_before_the_last_worker_ends(monkey
 
 
 def test_in_a_reload_a_silent_connection_may_speak_until_its_keep_alive_time_is_over():
-    running = Running(options(keep_alive=0.6))
+    running = Running(options(keep_alive=2))
 
     def client():
         with running.connect() as first, running.connect() as second:
@@ -399,24 +406,25 @@ def test_a_stop_in_the_middle_of_a_reload_ends_the_patience_with_silent_connecti
             assert silent.recv(10) == b""
             return time.monotonic() - began
 
-    assert running.run(client) < 2.0
+    assert running.run(client) < 20
 
 
 def test_what_runs_in_a_reload_is_cut_off_after_the_graceful_timeout_though_others_may_speak(caplog):
-    running = Running(options(keep_alive=1.5, graceful_timeout=0.2))
+    running = Running(options(keep_alive=30, graceful_timeout=0.2))
 
     def client():
         with running.connect() as silent, running.connect() as busy:
             ask(silent)
             busy.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
-            running.get()
+            while not running.board.slot(0).in_flight:
+                time.sleep(0.001)
             began = time.monotonic()
             running.term(stopping=False)
             with busy.makefile("rb") as answer:
                 assert b" 200 " not in answer.read()
             return time.monotonic() - began
 
-    assert running.run(client) < 1.2
+    assert running.run(client) < 15
 
 
 @pytest.mark.parametrize("kind", ["asgi", "fastlane"])
@@ -473,7 +481,7 @@ def test_what_does_not_end_is_cut_off_at_the_graceful_timeout(caplog):
 
 
 def test_during_the_drain_delay_connections_are_accepted_and_told_to_close():
-    running = Running(drain_delay=0.5)
+    running = Running(drain_delay=2)
 
     def client():
         with running.connect() as before:
@@ -585,7 +593,7 @@ def test_where_nothing_else_kills_it_a_worker_ends_when_the_lifeline_does(monkey
     monkeypatch.setattr(server_module.os, "_exit", end)
     os.close(running.lifeline[1])
     running.lifeline = (running.lifeline[0], os.dup(running.lifeline[0]))
-    running.run(lambda: ended.wait(5))
+    running.run(lambda: ended.wait(SECONDS))
     assert running.result
 
 
@@ -660,7 +668,7 @@ def alone(config: LaneConfig, client, sockets=None) -> LaneServer:
     thread = threading.Thread(target=call)
     thread.start()
     asyncio.run(server.serve(sockets))
-    thread.join(10)
+    thread.join(SECONDS)
     if failures:
         raise failures[0]
     return server
@@ -675,7 +683,7 @@ def config(monkeypatch):
 def test_alone_it_opens_its_own_socket_and_closes_idle_connections_at_once(config):
     def client(server):
         address = server.listeners[0].socket.getsockname()
-        with socket.create_connection(address, 5) as connection:
+        with socket.create_connection(address, SECONDS) as connection:
             ask(connection)
             server.should_exit = True
             assert connection.recv(10) == b""
@@ -699,7 +707,7 @@ def test_alone_it_takes_an_open_socket_or_a_descriptor(config):
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def client(_):
-            with socket.create_connection(listening.getsockname(), 5) as connection:
+            with socket.create_connection(listening.getsockname(), SECONDS) as connection:
                 assert ask(connection).endswith(b"hi")
 
         alone(config(), client, [listening.dup()])
@@ -708,7 +716,7 @@ def test_alone_it_takes_an_open_socket_or_a_descriptor(config):
 
 def test_alone_it_ends_after_so_many_requests(config):
     def client(server):
-        with socket.create_connection(server.listeners[0].socket.getsockname(), 5) as connection:
+        with socket.create_connection(server.listeners[0].socket.getsockname(), SECONDS) as connection:
             ask(connection)
             ask(connection)
             assert connection.recv(10) == b""
@@ -718,7 +726,7 @@ def test_alone_it_ends_after_so_many_requests(config):
 
 def test_alone_a_second_interrupt_ends_it_at_once(config):
     def client(server):
-        with socket.create_connection(server.listeners[0].socket.getsockname(), 5) as connection:
+        with socket.create_connection(server.listeners[0].socket.getsockname(), SECONDS) as connection:
             connection.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
             while not server.server_state.tasks:
                 time.sleep(0.001)
@@ -734,7 +742,7 @@ def test_alone_a_second_interrupt_ends_it_at_once(config):
 
 def test_stop_called_twice_ends_at_once(config):
     def client(server):
-        with socket.create_connection(server.listeners[0].socket.getsockname(), 5) as connection:
+        with socket.create_connection(server.listeners[0].socket.getsockname(), SECONDS) as connection:
             connection.sendall(b"GET /sleep~3600 HTTP/1.1\r\nhost: test\r\n\r\n")
             while not server.server_state.tasks:
                 time.sleep(0.001)
@@ -747,7 +755,7 @@ def test_stop_called_twice_ends_at_once(config):
 
 def test_no_date_header_where_it_is_not_wanted(config):
     def client(server):
-        with socket.create_connection(server.listeners[0].socket.getsockname(), 5) as connection:
+        with socket.create_connection(server.listeners[0].socket.getsockname(), SECONDS) as connection:
             assert b"date:" not in ask(connection).lower()
 
     alone(config(date_header=False), client)

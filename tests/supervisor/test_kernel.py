@@ -18,7 +18,7 @@ def run(code: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=60,
     ).stdout
 
 
@@ -37,9 +37,10 @@ def test_a_child_dies_with_its_parent_also_after_giving_up_root(drop):
         pytest.skip("needs root")
     code = (
         f"import ctypes\n{drop}\n"
-        "reader, writer = os.pipe()\nif os.fork() == 0:\n    parent = os.getpid()\n    if os.fork() == 0:\n"
-        "        die_with_parent(parent)\n        os.write(writer, b'alive')\n        time.sleep(60)\n"
-        "    time.sleep(0.2)\n    os._exit(0)\nos.close(writer)\nprint(os.read(reader, 9), os.read(reader, 9))"
+        "reader, writer = os.pipe()\ntold, tell = os.pipe()\n"
+        "if os.fork() == 0:\n    parent = os.getpid()\n    if os.fork() == 0:\n"
+        "        die_with_parent(parent)\n        os.write(writer, b'alive')\n        os.write(tell, b'.')\n"
+        "        time.sleep(60)\n    os.read(told, 1)\n    os._exit(0)\nos.close(writer)\nprint(os.read(reader, 9), os.read(reader, 9))"
     )
     assert run(code) == "b'alive' b''\n"
 
