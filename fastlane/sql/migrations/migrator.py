@@ -20,6 +20,9 @@ __all__ = ["FRAMEWORK", "MigrationError", "MigrationStatus", "Migrator"]
 FRAMEWORK = Path(__file__).parent.parent / "schema"
 """The framework's own tables (outbox, cron, the postgres provider), in the schema ``fastlane``."""
 
+OWN_ROLE = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE"
+"""A script may `SET ROLE` for what it makes: the ledger is not that role's, nor is the next script. RESET ALL keeps it."""
+
 logger = logging.getLogger("fastlane.sql")
 
 
@@ -176,6 +179,7 @@ class Migrator:
         started = time.perf_counter()
 
         async def note() -> None:
+            await connection.execute(OWN_ROLE)
             if migration is None:
                 await ledger.forget(forgotten)
             else:

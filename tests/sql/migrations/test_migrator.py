@@ -152,6 +152,24 @@ def test_what_a_script_sets_does_not_reach_the_next_one(put: Put, migrator: Make
     run(main())
 
 
+def test_a_script_may_take_a_role_for_what_it_makes(put: Put, migrator: Make, blank: Blank) -> None:
+    made = "CREATE SCHEMA shop; GRANT CREATE, USAGE ON SCHEMA shop TO pg_monitor"
+    put("1_a.up.sql", f"{made}; SET ROLE pg_monitor; CREATE TABLE shop.a ()")
+    put("2_b.up.sql", "CREATE TABLE b ()")
+    put("1_a.down.sql", "SET ROLE pg_monitor; DROP TABLE shop.a")
+    put("2_b.down.sql", "DROP TABLE b")
+
+    async def main() -> None:
+        async with blank.connect() as connection:
+            assert len(await migrator().apply(connection)) == 2
+            owners = await connection.fetch("SELECT tablename, tableowner FROM pg_tables WHERE tablename IN ('a', 'b')")
+            assert {tuple(row) for row in owners} == {("a", "pg_monitor"), ("b", "postgres")}
+            assert len(await migrator().rollback(connection, 2)) == 2
+            assert await connection.fetchval("SELECT current_user") == "postgres"
+
+    run(main())
+
+
 def test_the_newest_are_rolled_back_first(put: Put, migrator: Make, blank: Blank) -> None:
     put("1_a.up.sql", "CREATE TABLE a (id int)")
     put("2_b.up.sql", "CREATE TABLE b (id int)")
