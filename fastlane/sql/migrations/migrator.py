@@ -21,7 +21,7 @@ FRAMEWORK = Path(__file__).parent.parent / "schema"
 """The framework's own tables (outbox, cron, the postgres provider), in the schema ``fastlane``."""
 
 OWN_ROLE = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE"
-"""A script may `SET ROLE` for what it makes: the ledger is not that role's, nor is the next script. RESET ALL keeps it."""
+"""A script may `SET ROLE` for what it makes: the ledger is not that role's, nor is the next script."""
 
 logger = logging.getLogger("fastlane.sql")
 
