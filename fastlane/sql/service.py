@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec import convert
 
 from fastlane.resources.configuration import DatabaseOptions, PostgresOptions, ResourceConfiguration
-from fastlane.resources.declaration import declared_resources
+from fastlane.resources.declaration import declared_kinds, declared_resources
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Surroundings
 from fastlane.sql.database import Database
@@ -24,6 +24,12 @@ __all__ = ["SqlService"]
 
 MESSAGE_CONNECTIONS = 5
 """Of a worker, where the database is a broker: two that publish, two that consume, one that listens."""
+
+CRON_CONNECTIONS = 1
+"""Of a worker, where the runs of cron jobs are in the database."""
+
+OUTBOX_CONNECTIONS = 2
+"""Of a machine, for each database, where there are topics: one that carries, one that listens."""
 
 DRAIN_SECONDS = 5.0
 """What a query that still runs gets when the app closes."""
@@ -100,6 +106,8 @@ class SqlService(Service):
                 databases=servers.count(settings.server),
                 reserved=options.reserved,
                 messages=MESSAGE_CONNECTIONS if self._is_broker(name) else 0,
+                cron=CRON_CONNECTIONS if self._has_cron_runs(name) else 0,
+                outbox=OUTBOX_CONNECTIONS if self._works and "topic" in declared_kinds() else 0,
             )
             pool = Pool(name, settings, options, sharing=sharing, tells=self.surroundings.index == 0)
             bound = self._bound[database] = Bound(settings, pool)
@@ -135,6 +143,17 @@ class SqlService(Service):
     def _is_broker(self, name: str) -> bool:
         providers = self.configuration.providers.values()
         return any(isinstance(one, PostgresOptions) and one.database == name for one in providers)
+
+    @property
+    def _works(self) -> bool:
+        """Whether this process runs what was declared; a script and a test do not."""
+        return self.surroundings.mode in ("serve", "dev")
+
+    def _has_cron_runs(self, name: str) -> bool:
+        options = self.configuration.cron
+        if not self._works or "cron job" not in declared_kinds() or "cron" not in self.surroundings.roles:
+            return False
+        return options.store != "local" and name == (options.database or next(iter(declared_resources(Database))))
 
     def _tell(self) -> None:
         """Say to each database which one it is, as far as that is known: `Database.known_settings`."""

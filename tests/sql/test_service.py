@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from fastlane.cron import cron
 from fastlane.errors import ConfigurationError
+from fastlane.pubsub import Topic
 from fastlane.resources.configuration import DatabaseOptions, PoolOptions, ResourceConfiguration, SqlOptions
-from fastlane.resources.surroundings import Mode, Surroundings
+from fastlane.resources.surroundings import ALL_ROLES, Mode, Role, Surroundings
 from fastlane.sql import Database
 from fastlane.sql.service import SqlService
 from tests.servers.postgres import Postgres
@@ -24,10 +26,16 @@ def _nothing_declared() -> Iterator[None]:
     gc.collect()
 
 
-def service(mode: Mode = "serve", *, embedded: bool = False, workers: int = 1, **sql: Any) -> SqlService:
-    return SqlService(
-        ResourceConfiguration(sql=SqlOptions(**sql)), Surroundings(mode=mode, embedded=embedded, workers=workers)
-    )
+def service(
+    mode: Mode = "serve",
+    *,
+    embedded: bool = False,
+    workers: int = 1,
+    roles: tuple[Role, ...] = ALL_ROLES,
+    **sql: Any,
+) -> SqlService:
+    surroundings = Surroundings(mode=mode, embedded=embedded, workers=workers, roles=roles)
+    return SqlService(ResourceConfiguration(sql=SqlOptions(**sql)), surroundings)
 
 
 def test_a_database_without_a_url_is_a_mistake_unless_it_may_be_embedded() -> None:
@@ -146,7 +154,7 @@ def test_a_pool_of_a_worker_that_was_forked_from_a_boot_process_needs_no_prepara
 def test_databases_of_one_server_share_its_connections(postgres: Postgres, url: str) -> None:
     one, two = Database("one"), Database("two")
     databases = {name: DatabaseOptions(url=url) for name in ("one", "two")}
-    made = service(workers=2, databases=databases)
+    made = service(workers=2, roles=("http",), databases=databases)
 
     async def main() -> None:
         made.receive({})
@@ -157,6 +165,29 @@ def test_databases_of_one_server_share_its_connections(postgres: Postgres, url: 
             await made.close()
 
     asyncio.run(main())
+
+
+def test_what_cron_jobs_and_the_outbox_connect_with_is_left_to_them(url: str) -> None:
+    db = Database("blog")
+    topic = Topic("blog-posts", int)
+
+    @cron("clean-up", every="1h")
+    async def clean_up() -> None: ...
+
+    async def size(mode: Mode, roles: tuple[Role, ...] = ALL_ROLES) -> int | None:
+        made = service(mode, workers=4, databases={"blog": DatabaseOptions(url=url)}, roles=roles)
+        made.receive({})
+        await made.open()
+        try:
+            await db.execute("SELECT 1")
+            return db.binding.pool.most
+        finally:
+            await made.close()
+
+    assert asyncio.run(size("serve")) == (54 - 2) // 8 - 1 - 1
+    assert asyncio.run(size("serve", roles=("http",))) == (54 - 2) // 8 - 1
+    assert asyncio.run(size("script")) == 54 // 8 - 1
+    del topic, clean_up
 
 
 def test_what_is_configured_anew_counts_from_the_next_connection_on(url: str) -> None:
