@@ -16,6 +16,9 @@ from fastlane.supervisor.listeners import Listener, open_listeners
 from fastlane.supervisor.scoreboard import DRAINING, READY, Scoreboard
 from fastlane.supervisor.settings import Address
 
+SECONDS = 30
+"""How long anything is waited for that happens at once where nobody else loads the machine."""
+
 
 class Echo(asyncio.Protocol):
     """Notes itself while it is connected."""
@@ -62,12 +65,12 @@ def connect(listener: Listener, count: int = 1) -> list[socket.socket]:
     clients = []
     for _ in range(count):
         clients.append(socket.create_connection(listener.socket.getsockname()))
-        clients[-1].settimeout(5)
+        clients[-1].settimeout(SECONDS)
     return clients
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -394,7 +397,7 @@ async def come_and_go(acceptor: Acceptor, listener: Listener, count: int) -> Non
     connections = acceptor._connections
 
     def talk() -> None:
-        with socket.create_connection(listener.socket.getsockname(), 5) as client:
+        with socket.create_connection(listener.socket.getsockname(), SECONDS) as client:
             client.sendall(b"x")
             assert client.recv(1) == b"x"
 
@@ -422,7 +425,7 @@ def shifting(loop, listener: Listener, gate: Gate | None = None) -> Acceptor:
 def test_after_64_connections_that_came_and_went_uvloop_accepts(fast, listener, monkeypatch):
     async def main():
         acceptor = shifting(fast, listener, Gate(board_with(0).slot(0)))
-        monkeypatch.setattr(accept, "PACE_SECONDS", 5.0)
+        monkeypatch.setattr(accept, "PACE_SECONDS", 60.0)
         await come_and_go(acceptor, listener, accept.UNGATED - 1)
         assert acceptor._server is None
         await come_and_go(acceptor, listener, 2)
@@ -453,8 +456,8 @@ def test_connections_that_stay_keep_the_first_gear(fast, listener):
 @pytest.mark.parametrize("reason", ["share", "crowd", "descriptors"])
 def test_a_worker_above_its_share_or_short_of_descriptors_shifts_down(fast, listener, monkeypatch, reason):
     monkeypatch.setattr(accept, "UNGATED", 4)
-    monkeypatch.setattr(accept, "PACE_SECONDS", 5.0)
-    monkeypatch.setattr(accept, "LOW_SECONDS", 5.0 if reason == "crowd" else 0.0)
+    monkeypatch.setattr(accept, "PACE_SECONDS", 60.0)
+    monkeypatch.setattr(accept, "LOW_SECONDS", 60.0 if reason == "crowd" else 0.0)
 
     async def main():
         acceptor = shifting(fast, listener, Gate(None if reason == "descriptors" else board_with(0, 0).slot(0)))
@@ -477,12 +480,14 @@ def test_a_worker_above_its_share_or_short_of_descriptors_shifts_down(fast, list
 
 def test_with_few_connections_it_shifts_down(fast, listener, monkeypatch):
     monkeypatch.setattr(accept, "UNGATED", 4)
+    monkeypatch.setattr(accept, "PACE_SECONDS", 60.0)
 
     async def main():
         acceptor = shifting(fast, listener)
         await come_and_go(acceptor, listener, 4)
         assert acceptor._server is not None
         acceptor._timer.cancel()
+        monkeypatch.setattr(accept, "PACE_SECONDS", 0.02)
         acceptor._check_pace(accept.ASKED)
         assert acceptor._server is not None
         await until(lambda: acceptor._server is None)
@@ -504,7 +509,7 @@ def test_a_stop_that_comes_before_the_shift_down_is_a_stop(fast, listener, monke
         await asyncio.sleep(0)
         assert acceptor._server is None
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(address, 5)
+            socket.create_connection(address, SECONDS)
 
     address = listener.socket.getsockname()
     fast.run_until_complete(main())

@@ -84,11 +84,12 @@ def test_a_check_has_a_bound(caplog, monkeypatch):
 def test_a_check_that_hangs_in_a_thread_is_not_started_again(monkeypatch):
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(module, "FRESH_SECONDS", -1.0)
-    let_go = threading.Event()
+    begun, let_go = threading.Event(), threading.Event()
     calls = []
 
     def hangs():
         calls.append(1)
+        begun.set()
         let_go.wait(10)
 
     async def ask_twice(readiness):
@@ -96,12 +97,14 @@ def test_a_check_that_hangs_in_a_thread_is_not_started_again(monkeypatch):
 
     try:
         assert asyncio.run(ask_twice(Readiness([hangs]))) == ["hangs", "hangs"]
+        assert begun.wait(10)
         assert len(calls) == 1
     finally:
         let_go.set()
 
 
-def test_an_answer_holds_for_a_second():
+def test_an_answer_holds_for_a_while(monkeypatch):
+    monkeypatch.setattr(module, "FRESH_SECONDS", 60.0)
     calls = []
 
     async def check():

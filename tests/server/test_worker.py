@@ -28,7 +28,6 @@ from fastlane.supervisor.listeners import open_listeners
 from fastlane.supervisor.scoreboard import DRAINING, Scoreboard
 from fastlane.supervisor.settings import Address
 
-
 SECONDS = 30
 """How long anything is waited for that happens at once where nobody else loads the machine."""
 

@@ -40,7 +40,8 @@ def test_a_child_dies_with_its_parent_also_after_giving_up_root(drop):
         "reader, writer = os.pipe()\ntold, tell = os.pipe()\n"
         "if os.fork() == 0:\n    parent = os.getpid()\n    if os.fork() == 0:\n"
         "        die_with_parent(parent)\n        os.write(writer, b'alive')\n        os.write(tell, b'.')\n"
-        "        time.sleep(60)\n    os.read(told, 1)\n    os._exit(0)\nos.close(writer)\nprint(os.read(reader, 9), os.read(reader, 9))"
+        "        time.sleep(60)\n    os.read(told, 1)\n    os._exit(0)\n"
+        "os.close(writer)\nprint(os.read(reader, 9), os.read(reader, 9))"
     )
     assert run(code) == "b'alive' b''\n"
 

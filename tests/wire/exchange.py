@@ -19,7 +19,7 @@ __all__ = ["Client", "Outcome", "exchange"]
 
 PROBE_TARGET = b"/probe"
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
-PATIENCE = 6.0
+PATIENCE = 30.0
 """Seconds. Never waited for by a server that answers or closes: only a failure takes so long."""
 
 

@@ -66,6 +66,6 @@ async def serve(app: Any, limits: Limits | None = None, **options: Any) -> Async
                 connection.shutdown()
             for task in list(server.server_state.tasks):
                 task.cancel()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while server.server_state.connections or server.server_state.tasks:
                     await asyncio.sleep(0)
