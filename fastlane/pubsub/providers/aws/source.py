@@ -25,8 +25,9 @@ __all__ = ["AwsSource", "Lease"]
 
 GRACE = 1.0
 """Seconds that a cancelled receive waits for the answer of a poll that runs."""
-PAUSE = 0.1
-"""Seconds between two polls of an emulator that must not be long."""
+SHORTEST_PAUSE = 0.01
+LONGEST_PAUSE = 0.1
+"""Seconds between two polls of an emulator, which must not be long."""
 PARALLEL = 5
 """Most polls at the same time, while a queue is full."""
 
@@ -51,10 +52,11 @@ class AwsSource(Source):
     """Polls with a client of its own, so that polls never take the connections of acknowledgements.
 
     Args:
-        emulated: it is not AWS that answers. moto (5.2) looks which groups of a FIFO queue are in flight when a receive
-            begins, not when it finds something, and of several leases of a group that end together it hands out the
-            last message first. There receives of FIFO queues are short, bring one message, and are one at a time on
-            this machine.
+        emulated: it is not AWS that answers. moto (5.2) does not notice that nobody waits for a long poll any more: it
+            leased what came next to the poll of a worker that had stopped or died. There polls are short. And it looks
+            which groups of a FIFO queue are in flight when a receive begins, not when it finds something, and hands out
+            the last message first of several leases of a group that end together. There receives of FIFO queues bring
+            one message, and are one at a time on this machine.
     """
 
     def __init__(self, subscription: BoundSubscription, clients: Clients, *, emulated: bool = False) -> None:
@@ -65,6 +67,7 @@ class AwsSource(Source):
         self._leases: weakref.WeakValueDictionary[str, Lease] = weakref.WeakValueDictionary()
         self._full = False
         self._pending: set[asyncio.Future[list[dict[str, Any]]]] = set()
+        self._emulated = emulated
         self._turn: MachineLock | None = None
         if emulated and is_fifo(subscription.physical):
             digest = hashlib.sha256(subscription.physical.encode()).hexdigest()[:16]
@@ -162,18 +165,26 @@ class AwsSource(Source):
         return messages
 
     async def _receive(self, limit: int, wait: int) -> list[dict[str, Any]]:
-        if self._turn is None:
+        if not self._emulated:
             return await self._queue.receive(self._polls, limit, wait=wait, lease=self._lease)
         end = time.monotonic() + wait
+        pause = SHORTEST_PAUSE
         while True:
-            await self._turn.acquire(POLL)
-            try:
-                messages = await self._queue.receive(self._polls, 1, wait=0, lease=self._lease)
-            finally:
-                self._turn.release()
+            messages = await self._look(limit)
             if messages or time.monotonic() >= end:
                 return messages
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _look(self, limit: int) -> list[dict[str, Any]]:
+        """What there is at an emulator."""
+        if self._turn is None:
+            return await self._queue.receive(self._polls, limit, wait=0, lease=self._lease)
+        await self._turn.acquire(POLL)
+        try:
+            return await self._queue.receive(self._polls, 1, wait=0, lease=self._lease)
+        finally:
+            self._turn.release()
 
     async def _abandon(self, poll: asyncio.Future[list[Delivery]]) -> None:
         """What SQS hands out to a poll that nobody waits for would be away until its lease ends."""
