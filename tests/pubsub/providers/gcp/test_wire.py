@@ -35,8 +35,7 @@ def test_what_is_packed_is_unpacked_and_may_travel(payload: bytes, attributes: d
 
 @given(st.binary(), st.dictionaries(TEXTS | st.just("fastlane"), TEXTS, max_size=5), TEXTS)
 def test_what_is_not_ours_is_a_message_of_somebody_else(payload: bytes, attributes: dict[str, str], key: str):
-    data = b64encode(payload).decode()
-    got = unpack(PubsubMessage(data, attributes, "17", NOW, key))
+    got = unpack(PubsubMessage(payload, attributes, "17", NOW, key))
     assert (got.payload, got.meant_for) == (payload, attributes.pop("fastlane-for", None))
     assert got.attributes == attributes
     assert got.framing == Framing("17", NOW, key=key or None)
@@ -45,6 +44,15 @@ def test_what_is_not_ours_is_a_message_of_somebody_else(payload: bytes, attribut
 def test_more_than_fits_into_the_attributes_is_an_error():
     with pytest.raises(ValueError, match="more than 80000 bytes"):
         pack(b"", {"long": "x" * 80_000}, Framing("id", NOW))
+
+
+@given(st.binary())
+def test_payloads_are_base64_on_the_wire(payload: bytes):
+    text = b64encode(payload).decode()
+    sent = msgspec.json.decode(msgspec.json.encode(pack(payload, {}, Framing("id", NOW))))
+    assert sent.get("data", "") == text
+    got = msgspec.json.decode(msgspec.json.encode({"data": text}), type=PubsubMessage)
+    assert unpack(got).payload == payload
 
 
 def test_what_google_sends_is_read():
