@@ -76,7 +76,7 @@ class Clockwork:
         tasks: list[asyncio.Task[object]] = []
 
         def begin() -> None:
-            task = self._main.create_task(call_handler(job, tick), name=f"cron job {job.name}")
+            task = self._main.create_task(_contained(job, tick), name=f"cron job {job.name}")
             tasks.append(task)
             task.add_done_callback(lambda task: self._loop.call_soon_threadsafe(_transfer, task, done))
 
@@ -91,6 +91,16 @@ class Clockwork:
             self._main.call_soon_threadsafe(cancel)
             await asyncio.wait({done}, timeout=CANCEL_SECONDS)
             raise
+
+
+async def _contained(job: CronJob, tick: Tick) -> object:
+    """The job, of which nothing but an exception comes out: what is none would end the worker, or its scheduler."""
+    try:
+        return await call_handler(job, tick)
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"the job raised {type(error).__name__}") from error
 
 
 def _transfer(task: asyncio.Task[object], done: asyncio.Future[object]) -> None:

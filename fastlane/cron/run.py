@@ -35,15 +35,30 @@ async def call_handler(job: CronJob, tick: Tick) -> object:
 
     Raises:
         TimeoutError: the timeout is over. A thread can't be cancelled: it goes on, and what it returns is ignored.
-        RuntimeError: it called ``sys.exit``, which ends a job and not its worker.
+        RuntimeError: it called ``sys.exit``, which ends a job and not its worker; or raised what no future can hold.
     """
     arguments = (tick,) if job.takes_tick else ()
     try:
-        async with asyncio.timeout(job.settings.timeout):
+        async with asyncio.timeout(job.settings.timeout) as limit:
             if inspect.iscoroutinefunction(job.handler):
                 return await job.handler(*arguments)
             context = contextvars.copy_context()
-            result: object = await asyncio.to_thread(context.run, job.handler, *arguments)
+            result: object = await asyncio.to_thread(context.run, _call_blocking, job, arguments)
             return await result if inspect.isawaitable(result) else result
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"not done within its timeout of {job.settings.timeout:g} s") from error
     except SystemExit as error:
         raise RuntimeError(f"the job called sys.exit({error.code!r})") from error
+
+
+def _call_blocking(job: CronJob, arguments: tuple[Tick, ...]) -> object:
+    """In a thread, where no Ctrl-C arrives: whatever is raised there was raised by the job."""
+    try:
+        return job.handler(*arguments)
+    except StopIteration as error:
+        # As in a coroutine. A future refuses it, and whoever waits for that future waits for ever.
+        raise RuntimeError("the job raised StopIteration: a next() had nothing left") from error
+    except KeyboardInterrupt as error:
+        raise RuntimeError("the job raised KeyboardInterrupt") from error

@@ -52,8 +52,15 @@ def test_what_it_raises_comes_out_of_fire_and_a_timeout_too() -> None:
     async def broken() -> None:
         await asyncio.sleep(5)
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"not done within its timeout of 0\.01 s"):
         asyncio.run(broken.fire())
+
+    @cron("impatient", every="1h", timeout=60)
+    async def impatient() -> None:
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        asyncio.run(impatient.fire())
 
 
 def test_a_late_tick_may_be_caught_up_for_an_interval_at_most_an_hour() -> None:

@@ -195,7 +195,7 @@ def test_a_run_beyond_its_timeout_has_failed(tmp_path: Path) -> None:
             return list(await store.history(None, 10))
 
     (run,) = asyncio.run(main())
-    assert (run.state, run.error) == ("failed", "TimeoutError")
+    assert (run.state, run.error) == ("failed", "TimeoutError: not done within its timeout of 0.05 s")
 
 
 def test_a_tick_during_a_live_run_is_skipped_and_recorded(tmp_path: Path) -> None:
@@ -386,16 +386,23 @@ def test_the_second_thread_gives_back_a_run_only_when_it_has_ended(tmp_path: Pat
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("ending", [asyncio.CancelledError, SystemExit])
+@pytest.mark.parametrize("is_blocking", [False, True])
+@pytest.mark.parametrize(
+    "ending", [asyncio.CancelledError, SystemExit, KeyboardInterrupt, GeneratorExit, BaseException, StopIteration]
+)
 def test_a_job_that_ends_itself_has_failed_once_and_its_worker_lives(
-    tmp_path: Path, ending: type[BaseException]
+    tmp_path: Path, ending: type[BaseException], is_blocking: bool
 ) -> None:
     attempts: list[int] = []
 
-    @cron("ending", every="24h", catch_up="24h")
-    async def job(tick: Tick) -> None:
+    def blocking(tick: Tick) -> None:
         attempts.append(tick.attempt)
         raise ending
+
+    async def suspending(tick: Tick) -> None:
+        blocking(tick)
+
+    job = cron("ending", every="24h", catch_up="24h")(blocking if is_blocking else suspending)
 
     async def main() -> None:
         path = tmp_path / "cron.db"
@@ -409,7 +416,7 @@ def test_a_job_that_ends_itself_has_failed_once_and_its_worker_lives(
         (run,) = await store.history(None, 10)
         assert run.state == "failed"
         assert run.error is not None
-        assert run.error.startswith("RuntimeError: the job ")
+        assert run.error.startswith("RuntimeError: ")
         await store.close()
 
     asyncio.run(main())
