@@ -49,9 +49,17 @@ class BackgroundTasks:
                 if is_async(function):
                     await function(*args, **kwargs)  # type: ignore[misc]
                 else:
-                    await asyncio.to_thread(function, *args, **kwargs)
+                    await asyncio.to_thread(_call, function, args, kwargs)
             except Exception:
                 _log.exception("background task %s failed; the others go on", describe(function))
+
+
+def _call(function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    """In a thread. A future refuses StopIteration, and whoever waits for that future would wait for ever."""
+    try:
+        function(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration: a next() had nothing left") from error
 
 
 def is_async(function: Callable[..., object]) -> bool:

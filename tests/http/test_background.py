@@ -62,6 +62,24 @@ def test_a_failure_is_logged_and_the_others_go_on(caplog):
     assert record.exc_info[0] is LookupError
 
 
+def test_a_call_that_has_nothing_left_to_iterate_over_fails_like_any_other(caplog):
+    done: list[int] = []
+
+    def fails() -> None:
+        next(iter([]))
+
+    async def main() -> None:
+        tasks = BackgroundTasks()
+        tasks.add(fails)
+        tasks.add(done.append, 1)
+        await asyncio.wait_for(tasks(), 10)
+
+    asyncio.run(main())
+    assert done == [1]
+    (record,) = caplog.records
+    assert "failed" in record.message
+
+
 def test_tasks_may_be_tasks_of_others():
     done: list[int] = []
     inner, outer = BackgroundTasks(), BackgroundTasks()
