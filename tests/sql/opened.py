@@ -12,12 +12,15 @@ from fastlane.sql.binding import Bound
 from fastlane.sql.pool import Pool
 from fastlane.sql.settings import ConnectionSettings
 
-__all__ = ["eventually", "opened"]
+__all__ = ["SECONDS", "eventually", "opened"]
+
+SECONDS = 30.0
+"""How long anything is waited for that happens at once where nobody else loads the machine."""
 
 
 @asynccontextmanager
 async def opened(
-    url: str | DatabaseOptions, *, most: int = 5, least: int = 0, acquire_timeout: float = 5.0, idle: float = 60.0
+    url: str | DatabaseOptions, *, most: int = 5, least: int = 0, acquire_timeout: float = SECONDS, idle: float = 60.0
 ) -> AsyncIterator[Database]:
     """The database ``blog`` at ``url``, on the running loop."""
     options = url if isinstance(url, DatabaseOptions) else DatabaseOptions(url=url)
@@ -34,7 +37,7 @@ async def opened(
         await bound.close(2)
 
 
-async def eventually(holds: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+async def eventually(holds: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = SECONDS) -> None:
     """Wait until something holds, at most so long."""
     async with asyncio.timeout(seconds):
         while True:

@@ -122,7 +122,7 @@ def test_two_operations_at_a_time_are_refused_by_name(url: str) -> None:
     async def main() -> None:
         async with connected(url) as connection:
             first = asyncio.create_task(connection.fetchval("SELECT 1 FROM pg_sleep(0.05)"))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # it is under way, and can't be answered before the loop turns again
             with pytest.raises(asyncpg.InterfaceError, match="another operation"):
                 await connection.fetchval("SELECT 2")
             await first

@@ -7,7 +7,7 @@ import pytest
 from fastlane.errors import Unavailable
 from fastlane.sql import Notification
 from tests.servers.postgres import Postgres
-from tests.sql.opened import eventually, opened
+from tests.sql.opened import SECONDS, eventually, opened
 
 
 def test_a_listener_gets_what_is_sent_on_its_channel_in_order(url: str) -> None:
@@ -57,7 +57,7 @@ def test_a_listener_survives_the_server_and_says_that_it_may_have_missed_somethi
             assert (await anext(notifications)).payload == "before"
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(SECONDS):
                 assert await anext(notifications) == Notification("news", "", missed=True)
             await db.execute("NOTIFY news, 'after'")
             assert (await anext(notifications)).payload == "after"
@@ -98,15 +98,19 @@ def test_a_listener_without_a_server_is_unavailable(monkeypatch: pytest.MonkeyPa
 def test_closing_ends_the_iteration(url: str) -> None:
     async def main() -> None:
         async with opened(url) as db, db.listen("news") as notifications:
+            seen: list[Notification] = []
 
-            async def read() -> list[Notification]:
-                return [notification async for notification in notifications]
+            async def read() -> None:
+                async for notification in notifications:
+                    seen.append(notification)
 
             reading = asyncio.create_task(read())
             await db.execute("NOTIFY news")
-            await asyncio.sleep(0.05)
+            await eventually(lambda: bool(seen))
             await db.binding.listening.close()
-            assert await reading == [Notification("news", "")]
+            async with asyncio.timeout(SECONDS):
+                await reading
+            assert seen == [Notification("news", "")]
             with pytest.raises(Unavailable):
                 await db.listen("more").__aenter__()
 

@@ -14,8 +14,9 @@ import uvloop
 
 from fastlane.errors import Unavailable
 from fastlane.sql import Database, Transaction
+from fastlane.sql.opening import LONGEST_PAUSE
 from tests.servers.postgres import Postgres
-from tests.sql.opened import eventually, opened
+from tests.sql.opened import SECONDS, eventually, opened
 
 
 async def succeeds(db: Database) -> bool:
@@ -26,7 +27,7 @@ async def succeeds(db: Database) -> bool:
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "fast shutdown"])
-def test_a_server_that_dies_under_load_is_unavailable_and_used_again_within_two_seconds_of_its_return(
+def test_a_server_that_dies_under_load_is_unavailable_and_used_again_soon_after_its_return(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "fastlane.sql")
@@ -42,7 +43,7 @@ def test_a_server_that_dies_under_load_is_unavailable_and_used_again_within_two_
                 while not stop:
                     began = time.monotonic()
                     try:
-                        async with asyncio.timeout(10):
+                        async with asyncio.timeout(SECONDS):
                             await db.fetch_one(int, "SELECT 1 FROM pg_sleep(0.002)")
                         outcomes["answered"] += 1
                     except Unavailable:
@@ -59,12 +60,13 @@ def test_a_server_that_dies_under_load_is_unavailable_and_used_again_within_two_
             back = time.monotonic()
             before = outcomes["answered"]
             await eventually(lambda: outcomes["answered"] > before)
-            assert time.monotonic() - back < 2.0
+            # One pause between attempts, and an attempt on a busy machine.
+            assert time.monotonic() - back < LONGEST_PAUSE + 5.0
             await eventually(lambda: outcomes["answered"] > before + 500)
             stop = True
             await asyncio.gather(*tasks)
             assert set(outcomes) == {"answered", "unavailable"}  # and no other error
-            assert longest < 2.0  # nobody waited for the acquire timeout
+            assert longest < SECONDS / 3  # nobody waited for the acquire timeout
             await eventually(lambda: len(db.binding.pool.free) == 5)
 
     with Postgres() as server:
@@ -79,7 +81,7 @@ def test_a_server_that_is_not_there_yet_is_found_when_it_comes() -> None:
             with pytest.raises(Unavailable, match=r"^the database is not available$"):
                 await db.fetch_one(int, "SELECT 1")
             await asyncio.to_thread(server.start)
-            await eventually(lambda: succeeds(db), seconds=2)
+            await eventually(lambda: succeeds(db))
 
     with Postgres() as server:
         server.stop()
@@ -179,11 +181,11 @@ def test_a_stream_that_loses_its_connection_is_unavailable() -> None:
 def test_a_query_that_is_cancelled_on_a_frozen_server_does_not_hold_its_connection_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fastlane.sql.driver.CONNECT_TIMEOUT", 0.3)
-
     async def main(server: Postgres) -> None:
         async with opened(server.url(), most=1) as db:
             pid = await db.fetch_one(int, "SELECT pg_backend_pid()")
+            # How long the connection may take to be mended. A new one has the time of its default, set at import.
+            monkeypatch.setattr("fastlane.sql.driver.CONNECT_TIMEOUT", 0.3)
             os.kill(pid, signal.SIGSTOP)
             try:
                 with pytest.raises(TimeoutError):
@@ -201,6 +203,7 @@ def test_a_server_without_a_free_connection_makes_queries_wait_for_one_of_ours()
     async def main(server: Postgres) -> None:
         async with opened(server.url(user="app"), most=5) as first, opened(server.url(user="app"), most=5) as second:
             await asyncio.gather(*(first.fetch_one(int, "SELECT 1 FROM pg_sleep(0.05)") for _ in range(5)))
+            await eventually(lambda: len(first.binding.pool.free) == 5)
             with pytest.raises(Unavailable):
                 await second.fetch_one(int, "SELECT 1")
             first.binding.pool.drop(await first.binding.pool.take())

@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+import asyncpg
 import pytest
 import uvloop
 
@@ -15,13 +16,21 @@ from fastlane.sql.pool import Pool
 from fastlane.sql.settings import ConnectionSettings
 from fastlane.sql.sizing import Sharing
 from tests.servers.postgres import Postgres
-from tests.sql.opened import eventually, opened
+from tests.sql.opened import SECONDS, eventually, opened
 
 
 def busy(postgres: Postgres, url: str) -> int:
     """Sessions of the database of a url."""
     name = url.partition("@/")[2].partition("?")[0]
     return int(postgres.sql(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'"))
+
+
+async def has_connected(db: Database) -> bool:
+    """Whether a query finds a connection within the acquire timeout."""
+    try:
+        return await db.fetch_one(int, "SELECT 1") == 1
+    except Unavailable:
+        return False
 
 
 def test_no_more_connections_than_are_needed_and_never_more_than_the_most(postgres: Postgres, url: str) -> None:
@@ -32,8 +41,9 @@ def test_no_more_connections_than_are_needed_and_never_more_than_the_most(postgr
                 await db.fetch_one(int, "SELECT 1")
             assert busy(postgres, url) == 1
             await asyncio.gather(*(db.fetch_one(int, "SELECT 1 FROM pg_sleep(0.01)") for _ in range(20)))
+            await eventually(lambda: len(db.binding.pool.free) == 3)  # the last may come when all is done
             assert busy(postgres, url) == 3
-        assert busy(postgres, url) == 0
+        await eventually(lambda: busy(postgres, url) == 0)  # a session ends a moment after its connection
 
     uvloop.run(main())
 
@@ -42,6 +52,7 @@ def test_the_last_connection_that_came_back_is_the_next_to_be_used(url: str) -> 
     async def main() -> None:
         async with opened(url, most=3) as db:
             await asyncio.gather(*(db.fetch_one(int, "SELECT 1 FROM pg_sleep(0.01)") for _ in range(3)))
+            await eventually(lambda: len(db.binding.pool.free) == 3)
             pids = {await db.fetch_one(int, "SELECT pg_backend_pid()") for _ in range(5)}
             assert len(pids) == 1
 
@@ -66,13 +77,14 @@ def test_who_waits_first_is_served_first(url: str) -> None:
 def test_who_waits_too_long_gets_unavailable_and_the_log_says_why(url: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with opened(url, most=1, acquire_timeout=0.1) as db:
+            await eventually(lambda: has_connected(db))
             async with db.acquire():
                 results = await asyncio.gather(
                     *(db.fetch_one(int, "SELECT 1") for _ in range(3)), return_exceptions=True
                 )
             assert [type(result) for result in results] == [Unavailable] * 3
             assert str(results[0]) == "the database is not available"
-            assert await db.fetch_one(int, "SELECT 1") == 1
+            await eventually(lambda: has_connected(db))
         assert "database 'blog': no connection became free within 0.1 s: 1 of at most 1 are open" in caplog.text
 
     asyncio.run(main())
@@ -95,7 +107,7 @@ def test_the_queue_is_bounded(url: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_one_that_stops_waiting_leaves_the_queue_and_loses_no_connection(url: str) -> None:
     async def main() -> None:
-        async with opened(url, most=1, acquire_timeout=1) as db:
+        async with opened(url, most=1) as db:
             async with db.acquire():
                 waiting = [asyncio.create_task(db.fetch_one(int, "SELECT 1")) for _ in range(3)]
                 await asyncio.sleep(0)
@@ -194,8 +206,11 @@ def test_neither_the_role_nor_temporary_tables_of_an_acquired_connection_stay(ur
 def test_idle_connections_are_closed_but_for_the_least(postgres: Postgres, url: str) -> None:
     async def main() -> None:
         async with opened(url, most=4, least=1, idle=0.1) as db:
-            await asyncio.gather(*(db.fetch_one(int, "SELECT 1 FROM pg_sleep(0.02)") for _ in range(4)))
-            assert len(db.binding.pool._sessions) == 4
+            pool = db.binding.pool
+            sessions = await asyncio.gather(*(pool.take() for _ in range(4)))
+            assert len(pool._sessions) == 4
+            for session in sessions:
+                pool.release(session)
             await eventually(lambda: len(db.binding.pool._sessions) == 1)
             await eventually(lambda: busy(postgres, url) == 1)
             assert await db.fetch_one(int, "SELECT 1") == 1
@@ -219,15 +234,18 @@ def test_the_least_connections_are_opened_at_once_and_again_when_they_are_lost(p
 
 def test_closing_waits_for_what_runs_and_refuses_what_is_new(url: str) -> None:
     async def main() -> None:
+        lock = await asyncpg.connect(url)
+        await lock.execute("SELECT pg_advisory_lock(1)")
         async with opened(url, most=1) as db:
-            running = asyncio.create_task(db.fetch_one(int, "SELECT 1 FROM pg_sleep(0.2)"))
+            running = asyncio.create_task(db.fetch_one(int, "SELECT 1 FROM pg_advisory_lock(1)"))
             waiting = asyncio.create_task(db.fetch_one(int, "SELECT 2"))
             await eventually(lambda: not db.binding.pool.free and bool(db.binding.pool._sessions))
-            closing = asyncio.create_task(db.binding.pool.close(5))
+            closing = asyncio.create_task(db.binding.pool.close(SECONDS))
             with pytest.raises(Unavailable):
                 await waiting
             with pytest.raises(Unavailable):
                 await db.fetch_one(int, "SELECT 3")
+            await lock.close()
             assert await running == 1
             await closing
 
