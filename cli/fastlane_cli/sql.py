@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -24,7 +23,6 @@ from fastlane_cli.resources import Target, run, target_options
 if TYPE_CHECKING:
     from fastlane.sql import Database
     from fastlane.sql.migrations import MigrationStatus
-    from fastlane.sql.settings import ConnectionSettings
 
 __all__ = ["command"]
 
@@ -165,7 +163,7 @@ def shell(name: str | None, arguments: tuple[str, ...], **options: Any) -> None:
     async def work(places: list[Place]) -> int:
         settings = _only(places).settings
         address, password = _without_password(settings.dsn, settings.current().password)
-        environment = {**_tls(settings), **os.environ, **({} if password is None else {"PGPASSWORD": password})}
+        environment = {**os.environ, **({} if password is None else {"PGPASSWORD": password})}
         program = _psql()
         with _interrupts_left_to_others():
             return subprocess.run([program, address, *arguments], env=environment).returncode
@@ -182,6 +180,8 @@ def url(name: str | None, show_password: bool, **options: Any) -> None:
     """Print the url of a database, for other tools.
 
     An embedded server runs while somebody uses it, and 5 s longer: fastlane exec keeps it running for a command.
+
+    It says how connections are secured (sslmode, sslrootcert), as libpq has it.
 
     Example: fastlane sql url app:app --show-password
     """
@@ -308,18 +308,6 @@ def _without_password(dsn: str, configured: str | None = None) -> tuple[str, str
     query_text = f"?{urlencode(kept, safe='/', quote_via=quote)}" if kept else ""
     # By hand: urlunsplit leaves out an authority that is empty.
     return f"{parts.scheme}://{user}{at}{place}{parts.path}{query_text}", found if configured is None else configured
-
-
-def _tls(settings: ConnectionSettings) -> dict[str, str]:
-    """How the application's own connections are secured, in libpq's words. A variable of the user's wins."""
-    secured = settings.arguments()["ssl"]
-    if not isinstance(secured, ssl.SSLContext):
-        return {"PGSSLMODE": secured}
-    if secured.verify_mode is ssl.CERT_NONE:
-        return {"PGSSLMODE": "require"}
-    mode = "verify-full" if secured.check_hostname else "verify-ca"
-    authorities = settings.current().ca or ssl.get_default_verify_paths().cafile or "system"
-    return {"PGSSLMODE": mode, "PGSSLROOTCERT": authorities}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from fastlane.resources.configuration import DatabaseOptions
@@ -14,6 +14,8 @@ __all__ = ["ConnectionSettings", "TlsMode", "check_url", "redacted"]
 
 TlsMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 MODES: tuple[TlsMode, ...] = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+CHECKING = ("verify-ca", "verify-full")
+LIBPQ_DEFAULT = {"sslmode": "prefer"}
 
 SCHEMES = ("postgresql", "postgres")
 # What libpq knows and asyncpg would send to the server as a setting of the session, which it refuses.
@@ -81,16 +83,32 @@ class ConnectionSettings:
         return arguments
 
     @property
-    def dsn(self) -> str:
-        """The url with the password of now, for another library (an ORM, psql), as libpq reads it."""
+    def secured(self) -> dict[str, str]:
+        """How connections are secured, in libpq's words: ``sslmode``, and ``sslrootcert`` where it wants one."""
         options = self.current()
-        address = _scheme_mended(options.url)
-        if options.password is None:
-            return address
-        parts = urlsplit(address)
-        user, _, place = parts.netloc.rpartition("@")
-        user = user.partition(":")[0]
-        return urlunsplit(parts._replace(netloc=f"{user}:{quote(options.password, safe='')}@{place}"))
+        mode, authorities = _security(options, dict(parse_qsl(urlsplit(options.url).query)), _hosts(options.url))
+        if mode not in CHECKING:
+            return {"sslmode": mode}
+        # libpq and asyncpg look into a directory of the user for them, not at the system's.
+        return {"sslmode": mode, "sslrootcert": authorities or ssl.get_default_verify_paths().cafile or "system"}
+
+    @property
+    def dsn(self) -> str:
+        """The url with the password of now and with TLS, for another library (an ORM, psql), as libpq reads it."""
+        options = self.current()
+        parts = urlsplit(_scheme_mended(options.url))
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        place = parts.netloc
+        if options.password is not None:
+            user, _, address = place.rpartition("@")
+            place = f"{user.partition(':')[0]}:{quote(options.password, safe='')}@{address}"
+            query = [pair for pair in query if pair[0] != "password"]
+        secured = self.secured
+        if secured != LIBPQ_DEFAULT:
+            query = [pair for pair in query if pair[0] not in secured] + list(secured.items())
+        text = f"?{urlencode(query, safe='/', quote_via=quote)}" if query else ""
+        # By hand: urlunsplit leaves out an authority that is empty.
+        return f"{parts.scheme}://{place}{parts.path}{text}"
 
     @property
     def server(self) -> str:
@@ -165,21 +183,27 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _tls(options: DatabaseOptions, url: dict[str, str], hosts: list[str]) -> Any:
-    """What asyncpg takes as ``ssl``.
+def _security(options: DatabaseOptions, url: dict[str, str], hosts: list[str]) -> tuple[TlsMode, str | None]:
+    """The mode, and the file of the authorities; None: the system's.
 
     Without a mode it is ``verify-full``, unless every host is a socket or on the loopback: libpq's ``prefer`` would
     talk to whoever answers.
     """
     default: TlsMode = "prefer" if all(map(_is_local, hosts)) else "verify-full"
-    mode = options.tls or url.get("sslmode") or default
+    mode = options.tls or cast(TlsMode, url.get("sslmode")) or default
     authorities = options.ca or url.get("sslrootcert")
     if authorities == "system":
         authorities = None
-    if mode in ("disable", "allow", "prefer"):
-        return mode
     if mode == "require" and authorities is not None:
         mode = "verify-ca"  # as libpq does
+    return mode, authorities
+
+
+def _tls(options: DatabaseOptions, url: dict[str, str], hosts: list[str]) -> Any:
+    """What asyncpg takes as ``ssl``."""
+    mode, authorities = _security(options, url, hosts)
+    if mode in ("disable", "allow", "prefer"):
+        return mode
     context = ssl.create_default_context(cafile=authorities)
     context.check_hostname = mode == "verify-full"
     if mode == "require":

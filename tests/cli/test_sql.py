@@ -363,32 +363,6 @@ def test_without_psql_it_says_what_to_install(shop: Shop, monkeypatch: pytest.Mo
         sql._psql()
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"url": "postgresql:///x?host=/tmp"}, {"PGSSLMODE": "prefer"}),
-        ({"url": "postgresql://h/x", "tls": "disable"}, {"PGSSLMODE": "disable"}),
-        ({"url": "postgresql://h/x?sslmode=require"}, {"PGSSLMODE": "require"}),
-        ({"url": "postgresql://h/x"}, {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "CA"}),
-        ({"url": "postgresql://h/x", "tls": "verify-ca"}, {"PGSSLMODE": "verify-ca", "PGSSLROOTCERT": "CA"}),
-    ],
-)
-def test_psql_is_secured_as_the_application_is(
-    options: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ssl
-
-    from fastlane.resources.configuration import DatabaseOptions
-    from fastlane.sql.settings import ConnectionSettings
-    from fastlane_cli.sql import _tls
-
-    found = _tls(ConnectionSettings(lambda: DatabaseOptions(**options)))  # type: ignore[arg-type]
-    if "PGSSLROOTCERT" in found:
-        assert found["PGSSLROOTCERT"] == (ssl.get_default_verify_paths().cafile or "system")
-        found["PGSSLROOTCERT"] = "CA"
-    assert found == expected
-
-
 @pytest.mark.parametrize("verb", ["migrate", "status", "rollback", "new", "shell", "url", "reset"])
 def test_the_help_of_every_verb_has_an_example(shop: Shop, verb: str) -> None:
     assert f"Example: fastlane sql {verb} app:app" in shop.run("sql", verb, "--help").out

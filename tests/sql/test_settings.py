@@ -83,6 +83,25 @@ def test_a_password_beside_the_url_is_used_and_read_anew() -> None:
     assert settings("postgresql://me@localhost/blog").dsn == "postgresql://me@localhost/blog"
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"url": "postgresql:///blog?host=/run/postgresql"}, "postgresql:///blog?host=/run/postgresql"),
+        ({"url": "postgresql://127.0.0.1/blog?application_name=a%20b"}, "postgresql://127.0.0.1/blog?application_name=a%20b"),
+        ({"url": "postgresql://127.0.0.1/blog", "tls": "disable"}, "postgresql://127.0.0.1/blog?sslmode=disable"),
+        ({"url": "postgresql://h/blog?sslmode=disable", "tls": "require"}, "postgresql://h/blog?sslmode=require"),
+        ({"url": "postgresql://h/blog", "tls": "require", "ca": "/ca"}, "postgresql://h/blog?sslmode=verify-ca&sslrootcert=/ca"),
+        ({"url": "postgresql://h/blog", "ca": "/ca"}, "postgresql://h/blog?sslmode=verify-full&sslrootcert=/ca"),
+        ({"url": "postgresql://h/blog"}, "postgresql://h/blog?sslmode=verify-full&sslrootcert=SYSTEM"),
+        ({"url": "postgresql://h/blog?sslrootcert=/ca&sslmode=verify-ca&x=1"}, "postgresql://h/blog?x=1&sslmode=verify-ca&sslrootcert=/ca"),
+        ({"url": "postgresql://me@/blog?password=old&host=/x", "password": "new"}, "postgresql://me:new@/blog?host=/x"),
+    ],
+)  # fmt: skip
+def test_the_url_for_others_says_how_connections_are_secured(options: dict[str, Any], expected: str) -> None:
+    system = ssl.get_default_verify_paths().cafile or "system"
+    assert ConnectionSettings(lambda: DatabaseOptions(**options)).dsn == expected.replace("SYSTEM", system)
+
+
 def test_a_server_is_known_by_its_address_alone() -> None:
     assert settings("postgresql://a:b@db/one").server == settings("postgresql://c@db:5432/two?sslmode=require").server
     assert settings("postgresql://db/one").server != settings("postgresql://db:5433/one").server

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
 import trustme
 
@@ -86,3 +87,21 @@ def test_a_server_without_tls_is_refused_where_tls_is_asked_for() -> None:
 
     with Postgres(tcp=True) as server:
         asyncio.run(main(server))
+
+
+def test_the_url_for_others_is_as_secure(secured: Secured) -> None:
+    def connected(authority: str) -> bool:
+        given = DatabaseOptions(url=secured.server.tcp_url(host="localhost"), tls="verify-full", ca=authority)
+
+        async def main() -> bool:
+            connection = await asyncpg.connect(ConnectionSettings(lambda: given).dsn)
+            try:
+                return bool(await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
+            finally:
+                await connection.close()
+
+        return asyncio.run(main())
+
+    assert connected(secured.authority)
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        connected(secured.other)
