@@ -1,4 +1,4 @@
-"""A process that publishes or consumes until it is killed, and notes what it did in a file.
+"""A process that publishes or consumes until it is killed, says when it begins, and notes what it did in a file.
 
 python -m tests.pubsub.providers.local.mortal publish|consume FILE LOG FIRST
 """
@@ -15,11 +15,13 @@ from fastlane.resources.configuration import LocalOptions
 from tests.pubsub.providers.local.rig import TOPIC, bound, outgoing
 
 LEASE = 1.0
+BEGUN = b"begun\n"
 
 
 async def publish(provider: LocalProvider, log: int, first: int) -> None:
     """Numbers from ``first``: every fourth has a key, of which one is under way at a time."""
     publisher = await provider.open_publisher()
+    os.write(1, BEGUN)
 
     async def line(number: int, step: int, key: str | None) -> None:
         while True:
@@ -33,6 +35,7 @@ async def publish(provider: LocalProvider, log: int, first: int) -> None:
 
 async def consume(provider: LocalProvider, log: int) -> None:
     source = await provider.open_source(bound(ack_deadline=LEASE))
+    os.write(1, BEGUN)
     while True:
         deliveries = await source.receive(20)
         for delivery in deliveries:

@@ -100,9 +100,9 @@ async def rigged(path: Path, **options: Any) -> AsyncIterator[Rig]:
 
 
 async def gathered(source: Source, count: int, *, limit: int = 100) -> list[Delivery]:
-    """The next ``count`` deliveries, within ten seconds."""
+    """The next ``count`` deliveries, within twenty seconds: before a usual lease of 30 s would end."""
     got: list[Delivery] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while len(got) < count:
             got += await source.receive(min(limit, count - len(got)))
     return got

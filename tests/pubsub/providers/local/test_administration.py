@@ -89,7 +89,7 @@ def test_a_paused_subscription_hands_out_nothing_until_it_is_resumed(tmp_path, m
             waiting = asyncio.ensure_future(source.receive(1))
             await asyncio.sleep(0.02)
             await administrator.pause(bound(), False)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 assert payloads(await waiting) == [b"held"]
 
     asyncio.run(main())

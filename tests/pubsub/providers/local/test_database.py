@@ -97,5 +97,5 @@ def test_a_loop_that_is_closed_stops_nothing(tmp_path):
 
     asyncio.run(main())
     made[0]._jobs.put(None)  # as a close whose loop ended meanwhile
-    made[0]._thread.join(5)
+    made[0]._thread.join(30)
     assert not made[0]._thread.is_alive()

@@ -69,7 +69,7 @@ def test_the_next_of_a_key_wakes_a_source_that_waits(tmp_path, monkeypatch):
             waiting = asyncio.ensure_future(two.receive(1))
             await asyncio.sleep(0.02)
             await one.ack(got)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 assert payloads(await waiting) == [b"1"]
 
     asyncio.run(main())

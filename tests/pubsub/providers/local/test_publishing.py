@@ -183,15 +183,15 @@ def test_a_publish_that_nobody_waits_for_any_more_harms_nobody(tmp_path):
 
 
 def test_a_file_that_others_keep_locked_is_unavailable_for_a_while(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "BUSY_PATIENCE", 0.05)
-
     async def main():
         async with rigged(tmp_path) as rig:
             source, publisher = await rig.source(), await rig.publisher()
             other = sqlite3.connect(rig.path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(BrokerUnavailable, match="locked for too long"):
-                await publisher.publish(TOPIC, [outgoing(b"0")])
+            with monkeypatch.context() as patch:
+                patch.setattr(store_module, "BUSY_PATIENCE", 0.05)
+                with pytest.raises(BrokerUnavailable, match="locked for too long"):
+                    await publisher.publish(TOPIC, [outgoing(b"0")])
             other.execute("COMMIT")
             other.close()
             await publisher.publish(TOPIC, [outgoing(b"1")])
