@@ -46,7 +46,7 @@ def serve_example(tmp_path: Path, state: Path) -> Iterator[ServeExample]:
     yield serve
     for served in started:
         if served.process.poll() is None:
-            served.stop(30)
+            served.stop(60)
         served.close()
 
 
@@ -58,7 +58,7 @@ def fastlane(directory: Path, *words: str, **environment: str) -> str:
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     return outcome.stdout

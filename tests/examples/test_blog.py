@@ -129,7 +129,7 @@ def test_it_is_served_with_what_is_in_its_directory_and_nothing_else(serve_examp
         posts = [client.post("/posts", json={"title": f"No. {n}", "body": ""}, headers=ADA).json() for n in range(10)]
         assert {client.post(f"/posts/{posts[3]['id']}/likes").json()["likes"] for _ in range(20)} == set(range(1, 21))
         for post in posts:
-            served.wait_for(f"mail to bob@example.org: ada published '{post['title']}'", 20)
+            served.wait_for(f"mail to bob@example.org: ada published '{post['title']}'", 60)
 
         target = ("blog:app", "--embedded")
         assert fastlane(served.directory, "cron", "run", target[0], "trending", target[1]) == "trending: done\n"

@@ -54,7 +54,7 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
         print(output)
 
 
@@ -73,7 +73,7 @@ def start(started: list[subprocess.Popen[str]], directory: Path, *command: str, 
 
 def get(url: str, **headers: str) -> dict[str, str]:
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, str] = json.load(answer)
     return found
 
@@ -168,7 +168,7 @@ def test_nginx_passes_requests_on_with_its_file(tmp_path: Path, started: list[su
         f"http {{\naccess_log off;\n{temporary}{server}\n}}\n"
     )
     files = ["-p", str(tmp_path), "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
-    tested = subprocess.run([nginx, "-t", *files], capture_output=True, text=True, timeout=30)
+    tested = subprocess.run([nginx, "-t", *files], capture_output=True, text=True, timeout=60)
     assert tested.returncode == 0, tested.stderr
     assert "warn" not in tested.stderr
     (command,) = re.findall(r"^fastlane (serve .*)$", text("nginx.md"), re.MULTILINE)

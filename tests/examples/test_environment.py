@@ -56,7 +56,7 @@ class Machine:
             env={"PATH": str(self.bin), "HOME": "/nonexistent", **environment},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
         )
 
     @property

@@ -157,13 +157,24 @@ def test_it_is_served_with_two_workers_and_nothing_but_what_is_embedded(
     serve_example: ServeExample, world: World
 ) -> None:
     served = serve_example("uptime", "--embedded", ALERT_WEBHOOK=world.webhook)
-    look = ("cron", "run", "uptime:app", "check-sites", "--embedded")
+
+    def look() -> None:
+        """As the clock does, unless it does so right now."""
+        try:
+            assert fastlane(served.directory, "cron", "run", "uptime:app", "check-sites", "--embedded") == (
+                "check-sites: done\n"
+            )
+        except AssertionError as error:
+            if "another run is live" not in str(error):
+                raise
+            look()
+
     with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", trust_env=False) as client:
         client.post("/sites", json={"url": world.site}).raise_for_status()
         for status in (200, 500, 200):
             world.status = status
-            assert fastlane(served.directory, *look) == "check-sites: done\n"
-        wait_until(lambda: len(world.alerts) == 2, 30, "two alerts")
+            look()
+        wait_until(lambda: len(world.alerts) == 2, 60, "two alerts")
         problems = [check["problem"] for check in client.get("/sites/1/checks").json()]
     assert world.alerts == [f"{world.site} is down: status 500", f"{world.site} is up again"]
     # The clock may have run it, too.
