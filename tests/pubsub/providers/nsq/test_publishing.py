@@ -133,7 +133,7 @@ def test_a_delayed_message_comes_when_its_time_has_come(nsqd):
             assert await publisher.publish(TOPIC, [later, now]) == [later.id, now.id]
             assert [got.id for got in await gather_messages(source, 1)] == [now.id]
             assert [got.id for got in await gather_messages(source, 1)] == [later.id]
-            assert 0.9 < loop.time() - began < 7.0  # nsqd looks at a new channel every five seconds
+            assert 0.9 < loop.time() - began < 20.0  # nsqd looks at a new channel every five seconds
 
     asyncio.run(main())
 
@@ -180,7 +180,7 @@ def test_while_nsqd_is_down_a_publish_says_so_and_works_again_afterwards(nsqd):
             two = await publisher.publish(TOPIC, [outgoing(), outgoing()])
             assert [type(answer) for answer in two] == [type(two[0])] * 2
             nsqd.start()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(40):
                 while isinstance((await publisher.publish(TOPIC, [outgoing()]))[0], BrokerUnavailable):
                     await asyncio.sleep(0.02)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fastlane.pubsub.provider import BrokerUnavailable
+from fastlane.pubsub.provider import Backlog, BrokerUnavailable
 from tests.pubsub.providers.nsq.rig import (
     TOPIC,
     bound_subscription,
@@ -35,13 +35,13 @@ def test_a_message_of_a_trickle_is_not_kept_back_for_another(nsqd):
         async with rigged(options_of(nsqd), bound_subscription()) as rig:
             source, publisher, loop = await rig.source(), await rig.publisher(), asyncio.get_running_loop()
             took = []
-            for _ in range(9):
+            for _ in range(41):
                 began = loop.time()
                 await publisher.publish(TOPIC, [outgoing()])
                 await gather_messages(source, 1)
                 took.append(loop.time() - began)
-            # nsqd's own habit is anything up to 250 ms.
-            assert sorted(took)[4] < 0.06, took
+            # nsqd's own habit is anything up to 250 ms; a busy machine keeps some back, but not half of them.
+            assert sorted(took)[20] < 0.08, took
 
     asyncio.run(main())
 
@@ -83,7 +83,7 @@ def test_a_failed_attempt_comes_again_after_its_delay_with_the_next_number(nsqd)
             await source.retry(got, 0.7)
             [again] = await gather_messages(source, 1)
             assert (again.id, again.attempt) == (got.id, 2)
-            assert 0.65 < loop.time() - began < 7.0
+            assert 0.65 < loop.time() - began < 20.0
             assert await source.ack([got]) == [got]
 
     asyncio.run(main())
@@ -95,7 +95,7 @@ def test_what_was_released_comes_at_once(nsqd):
             source = await rig.source()
             await (await rig.publisher()).publish(TOPIC, [outgoing(), outgoing()])
             got = await gather_messages(source, 2, acknowledge=False)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(20):  # not the 30 s of the lease
                 await source.release(got)
                 again = await gather_messages(source, 2)
             assert {each.id for each in again} == {each.id for each in got}
@@ -104,7 +104,7 @@ def test_what_was_released_comes_at_once(nsqd):
 
 
 def test_a_lease_that_is_extended_lasts(nsqd):
-    subscription = bound_subscription(ack_deadline=1.0)
+    subscription = bound_subscription(ack_deadline=3.0)
 
     async def main():
         async with rigged(options_of(nsqd), subscription) as rig:
@@ -112,9 +112,9 @@ def test_a_lease_that_is_extended_lasts(nsqd):
             await (await rig.publisher()).publish(TOPIC, [outgoing()])
             [got] = await one.receive(1)
             waiting = asyncio.create_task(other.receive(1))
-            for _ in range(8):
-                await asyncio.sleep(0.4)
-                assert await one.extend([got], 1.0) == []
+            for _ in range(4):
+                await asyncio.sleep(1.0)
+                assert await one.extend([got], 3.0) == []
                 assert not waiting.done()
             assert await one.ack([got]) == []
             waiting.cancel()
@@ -153,8 +153,7 @@ def test_no_more_are_handed_out_than_were_asked_for(nsqd):
             while len(held) < 5:
                 held += await source.receive(5 - len(held))
             assert len(held) == 5
-            backlog = await administrator.backlog(bound_subscription())
-            assert (backlog.in_flight, backlog.waiting) == (5, 45)
+            await eventually(lambda: administrator.backlog(bound_subscription()), Backlog(45, 5, 0, False))
             await source.ack(held[:2])
             more = await source.receive(2)
             assert 1 <= len(more) <= 2
@@ -180,7 +179,7 @@ def test_any_share_empties_every_nsqd_and_the_replays(start_nsqd, share):
             for _ in range(3):
                 await publisher.publish(replays, [outgoing()])
             seen = set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(seen) < 63:
                     some = await source.receive(share)
                     assert len(some) <= share
@@ -200,7 +199,7 @@ def test_a_cancelled_receive_leaves_the_messages_to_others(nsqd):
             await asyncio.wait([waiting])
             sent = [outgoing() for _ in range(20)]
             await (await rig.publisher()).publish(TOPIC, sent)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):  # not the 30 s of a lease
                 got = await gather_messages(other, 20)
             assert {each.id for each in got} == {each.id for each in sent}
             await (await rig.publisher()).publish(TOPIC, [outgoing()])
@@ -218,7 +217,7 @@ def test_messages_that_nobody_receives_are_handed_back(nsqd):
             assert len(await one.receive(10)) == 1
             await publisher.publish(TOPIC, [outgoing() for _ in range(5)])  # nine more may come to the first
             await asyncio.sleep(0.1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):  # not the 30 s of a lease
                 assert len(await gather_messages(other, 5)) == 5
 
     asyncio.run(main())
@@ -234,7 +233,7 @@ def test_closing_hands_back_what_is_leased_at_once(nsqd):
             await closing.ack(held[:5])
             await closing.close()
             source = await rig.source()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):  # not the 30 s of a lease
                 again = await gather_messages(source, 15)
             assert {each.id for each in again} == {each.id for each in held[5:]}
             assert await closing.extend(held, 1.0) == held

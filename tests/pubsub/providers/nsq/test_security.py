@@ -50,7 +50,7 @@ def test_messages_go_through_tls(tls_nsqd, authority):
             assert {each.id: each.payload for each in got} == {each.id: each.payload for each in sent}
             tls_nsqd.kill()
             await asyncio.to_thread(tls_nsqd.start)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while not isinstance((await publisher.publish(TOPIC, sent[:1]))[0], str):
                     await asyncio.sleep(0.02)
             await gather_messages(source, 1)
