@@ -4,8 +4,9 @@
                                       ▲                        │
                                       └── backoff ◄── BrokerUnavailable
 
-Batches come about by themselves: a pump takes what has gathered while its last request was under way. The first message
-after a silence is sent at once.
+Batches come about by themselves: a pump takes what has gathered while its last request was under way. Nothing waits for
+time to pass, but for one turn of the event loop: what is published in the same turn goes together, be it by those whom
+one answer has woken or by handlers that run side by side. The first message after a silence goes alone after that turn.
 """
 
 from __future__ import annotations
@@ -83,12 +84,17 @@ class Dispatcher:
         if not self._room.enter(size):
             await self._room.wait(size, deadline)
         trouble = None
-        if lane.idle:
+        first = lane.idle
+        if first and await self._stands_alone(lane, size):
             trouble = await self._alone(lane, message, size, deadline)
             if trouble is None:
                 return
+            first = False
         ticket = Ticket(self._loop.create_future(), 1)
-        lane.add(Waiting(message, size, ticket))
+        if first:
+            lane.add_first(Waiting(message, size, ticket))
+        else:
+            lane.add(Waiting(message, size, ticket))
         self._wake(lane)
         if trouble is not None:
             # Older than those that came meanwhile: out of their line.
@@ -108,6 +114,24 @@ class Dispatcher:
             self._deadlines.pop(ticket, None)
             raise
         self._deadlines.pop(ticket, None)
+
+    async def _stands_alone(self, lane: Lane, size: int) -> bool:
+        """Nothing of its topic is under way. Whether that is so after a turn, in which others may come along."""
+        # PERF: a turn costs 1 µs of one after the other. Without it 64 that publish again and again went as 1 and 63,
+        # for ever: the first of those that were woken found the topic idle, and sent its own by itself.
+        lane.pumps += 1
+        lane.starting += 1
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._room.leave(1, size)
+            lane.pumps -= 1
+            lane.starting -= 1
+            self._wake(lane)
+            raise
+        lane.pumps -= 1
+        lane.starting -= 1
+        return lane.idle
 
     async def _alone(self, lane: Lane, message: Outgoing, size: int, deadline: float) -> BrokerUnavailable | None:
         """Send it from here: nothing else of its topic is under way. Answers why it has to be sent again."""
@@ -147,9 +171,9 @@ class Dispatcher:
                 lane.add(Waiting(message, size, ticket))
             self._wake(lane)
             while not ticket.future.done():
-                ticket.seen = ticket.remaining
+                seen = ticket.remaining
                 await asyncio.wait((ticket.future,), timeout=self._timeout)
-                if ticket.remaining == ticket.seen and not ticket.future.done():
+                if ticket.remaining == seen and not ticket.future.done():
                     self._expire(ticket)
             ticket.future.result()
         except BaseException:
@@ -192,6 +216,13 @@ class Dispatcher:
                     await self._deliver(lane, batch)
                 finally:
                     lane.finish(batch)
+                if len(lane) < self._batch_size:
+                    # Those that were woken may publish again, and go along.
+                    lane.starting += 1
+                    try:
+                        await asyncio.sleep(0)
+                    finally:
+                        lane.starting -= 1
                 batch = lane.take(self._batch_size, self._batch_bytes)
         finally:
             lane.pumps -= 1

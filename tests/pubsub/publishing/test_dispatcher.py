@@ -100,11 +100,54 @@ def test_a_lone_message_goes_at_once_and_alone() -> None:
 def test_what_is_published_while_a_request_is_under_way_goes_together() -> None:
     async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
         publisher.gate.clear()
-        tasks = [asyncio.create_task(dispatcher.publish(lane, message(str(n)))) for n in range(8)]
+        tasks = [asyncio.create_task(dispatcher.publish(lane, message("0")))]
+        await turns()
+        tasks += [asyncio.create_task(dispatcher.publish(lane, message(str(n)))) for n in range(1, 8)]
         await turns()
         publisher.gate.set()
         await asyncio.gather(*tasks)
         assert publisher.calls == [["0"], ["1", "2", "3", "4", "5", "6", "7"]]
+
+    running(test)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_is_published_in_one_turn_goes_together_again_and_again(ordered: bool) -> None:
+    async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
+        async def again_and_again(name: str) -> None:
+            for number in range(5):
+                await dispatcher.publish(lane, message(f"{name}{number}", name))
+
+        await asyncio.gather(*(again_and_again(name) for name in "abcdefgh"))
+        # The first to be woken does not go ahead of the others.
+        assert publisher.calls == [[f"{name}{number}" for name in "abcdefgh"] for number in range(5)]
+
+    running(test, ordered=ordered)
+
+
+def test_full_batches_do_not_wait_for_anybody() -> None:
+    async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
+        tasks = [asyncio.create_task(dispatcher.publish(lane, message(str(n)))) for n in range(64)]
+        await asyncio.gather(*tasks)
+        assert sorted(len(call) for call in publisher.calls) == [4, 10, 10, 10, 10, 10, 10]
+
+    running(test)
+
+
+def test_a_publish_that_is_cancelled_in_its_turn_is_not_sent_and_those_that_came_along_are() -> None:
+    async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
+        first, second = (asyncio.create_task(dispatcher.publish(lane, message(text))) for text in "ab")
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+        assert first.cancelled()
+        third = asyncio.create_task(dispatcher.publish(lane, message("c")))
+        await asyncio.sleep(0)
+        third.cancel()
+        await asyncio.wait([third])
+        assert dispatcher.outgoing == 0
+        await dispatcher.publish(lane, message("d"))
+        assert publisher.calls == [["b"], ["d"]]
 
     running(test)
 
