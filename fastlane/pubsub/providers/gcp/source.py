@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-import weakref
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -28,17 +27,21 @@ LONG = 20.0
 """Seconds until a receive that asked again and again answers without any."""
 SHORTEST_PAUSE = 0.01
 LONGEST_PAUSE = 0.2
-MOST_COUNTED = 100_000
+MOST_COUNTED = 50_000
 
 
-class Lease(Struct, eq=False, weakref=True):
+class Lease(Struct, eq=False, gc=False):
     """What acknowledges a message, and until when, by this machine's monotonic clock.
 
     Pub/Sub takes an id whose lease has ended without a word, unless it is exactly-once.
+
+    Attributes:
+        count: how often this source has seen the message.
     """
 
     ack_id: str
     until: float
+    count: int
 
 
 class GcpSource(Source):
@@ -56,11 +59,11 @@ class GcpSource(Source):
         self._short = short(self._pulling.path)
         self._dead = dead_topic(rest.project, subscription.dead)
         self._ordered = subscription.topic.ordered
-        self._leases: weakref.WeakValueDictionary[str, Lease] = weakref.WeakValueDictionary()
+        # The last of each message that was not acknowledged, by Pub/Sub's id.
+        self._leases: dict[str, Lease] = {}
         self._lease = math.ceil(subscription.ack_deadline)
         self._at_once = at_once
         self._acknowledged = asyncio.Event()
-        self._counts: dict[str, int] = {}
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         end = time.monotonic() + LONG
@@ -87,7 +90,7 @@ class GcpSource(Source):
                 if delivery.lease.ack_id in gone:
                     lost.append(delivery)
                 else:
-                    self._counts.pop(delivery.broker_id, None)
+                    self._leases.pop(delivery.broker_id, None)
             self._acknowledged.set()
             self._acknowledged.clear()
         return lost
@@ -144,13 +147,10 @@ class GcpSource(Source):
 
     def _delivery(self, received: Received, unpacked: Unpacked, now: float) -> Delivery:
         broker_id = received.message.message_id
-        receives = received.delivery_attempt or self._count(broker_id)
+        lease = self._leased(broker_id, received.ack_id, now)
+        receives = received.delivery_attempt or lease.count
         # Of a delayed message one delivery was to put it off; those are counted where Pub/Sub counts.
         put_off = bool(received.delivery_attempt and unpacked.framing.not_before is not None)
-        lease = Lease(received.ack_id, now + self._lease)
-        if (before := self._leases.get(broker_id)) is not None:
-            before.until = 0.0  # Pub/Sub's clock was earlier than ours
-        self._leases[broker_id] = lease
         return Delivery(
             id=unpacked.framing.id,
             broker_id=broker_id,
@@ -163,13 +163,19 @@ class GcpSource(Source):
             lease=lease,
         )
 
-    def _count(self, broker_id: str) -> int:
+    def _leased(self, broker_id: str, ack_id: str, now: float) -> Lease:
         """Pub/Sub counts only where there is a native dead letter policy; elsewhere what this source has seen."""
-        count = self._counts.pop(broker_id, 0) + 1
-        self._counts[broker_id] = count
-        if len(self._counts) > MOST_COUNTED:
-            del self._counts[next(iter(self._counts))]
-        return count
+        # PERF: one dict, that forgets what is acknowledged: 0.4 µs. Leases in a WeakValueDictionary, and counts beside
+        # them, cost 2.2 (3.11).
+        lease = Lease(ack_id, now + self._lease, 1)
+        before = self._leases.pop(broker_id, None)
+        if before is not None:
+            before.until = 0.0  # Pub/Sub's clock was earlier than ours
+            lease.count += before.count
+        self._leases[broker_id] = lease
+        if len(self._leases) > MOST_COUNTED:
+            del self._leases[next(iter(self._leases))]
+        return lease
 
     async def _put_aside(self, others: list[str], early: dict[int, list[str]]) -> None:
         """Where it fails they come again when their lease has ended."""
