@@ -58,6 +58,7 @@ class Scheduler:
         self._seen: dict[
             str, datetime
         ] = {}  # the last tick of each job that is settled, as far as this one is concerned
+        self._leases: dict[str, set[_Lease]] = {}  # of the runs that are live here
         self._epoch = datetime.min  # the store's time at zero of the loop's
         self._looked = -LOOK_SECONDS
         self._is_lost = False
@@ -110,6 +111,9 @@ class Scheduler:
                 delay = min(delay, await self._claim(job))
         for name in waiting & self._jobs.keys():
             if not self._stop.is_set():
+                # The store's clock may have been set forward, or this machine have slept: what runs here is not lost.
+                for lease in tuple(self._leases.get(name, ())):
+                    await lease.renew()
                 await self._claim_waiting(self._jobs[name])
         return max(delay, 0.0)
 
@@ -120,6 +124,9 @@ class Scheduler:
         """Take the job's newest tick, if it is new; answers the seconds until the next one."""
         now = self._now()
         tick = job.schedule.before(now)
+        if self._seen[job.name] - now > timedelta(seconds=LOOK_SECONDS):
+            # The store's clock was set back. Ticks that had come already have their rows; the others are not put off.
+            self._seen[job.name] = tick
         if tick > self._seen[job.name]:
             late = (now - tick).total_seconds()
             if late <= job.catch_up(now) or late <= LOOK_SECONDS:
@@ -162,6 +169,7 @@ class Scheduler:
     async def _hold(self, job: CronJob, claim: Claim) -> None:
         """Do a run while its lease holds; then whatever waited for its end."""
         lease = _Lease(self._store, claim)
+        self._leases.setdefault(job.name, set()).add(lease)
         work = asyncio.ensure_future(self._do(job, lease))
         keeper = asyncio.ensure_future(lease.keep())
         try:
@@ -177,6 +185,7 @@ class Scheduler:
         is_given_back = not work.done() and not keeper.done()
         work.cancel()
         await asyncio.wait({work})  # somebody else may start it only when it has ended here
+        self._leases[job.name].discard(lease)
         keeper.cancel()
         with contextlib.suppress(StoreUnavailable):
             if is_given_back:
@@ -233,18 +242,28 @@ class _Lease:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             async with self._alone:
-                if self._has_ended:
-                    continue
-                asked = self._loop.time()
-                try:
-                    if not await self._store.renew(self.claim):
-                        return
-                except StoreUnavailable:
-                    # A little before its end: whoever takes it over must not meet this one.
-                    if self._loop.time() + RENEW_SECONDS + AGAIN_SECONDS > self._until:
-                        return
-                else:
-                    self._until = asked + LEASE_SECONDS
+                if not await self._renewed():
+                    return
+
+    async def renew(self) -> None:
+        """Now, unless something else is asked about the claim: that holds it as well."""
+        if not self._alone.locked():
+            async with self._alone:
+                await self._renewed()
+
+    async def _renewed(self) -> bool:
+        """False where the lease is lost, or may be before it is asked about again."""
+        if self._has_ended:
+            return True
+        asked = self._loop.time()
+        try:
+            if not await self._store.renew(self.claim):
+                return False
+        except StoreUnavailable:
+            # A little before its end: whoever takes it over must not meet this one.
+            return self._loop.time() + RENEW_SECONDS + AGAIN_SECONDS <= self._until
+        self._until = asked + LEASE_SECONDS
+        return True
 
     async def advance(self) -> bool:
         async with self._alone:

@@ -472,3 +472,57 @@ def test_a_tick_that_was_run_in_its_time_is_not_called_too_old_after_a_restart(
 
     asyncio.run(main())
     assert "too old" not in caplog.text
+
+
+class Clock:
+    """One that can be set; it begins at noon."""
+
+    def __init__(self) -> None:
+        self.ahead = 1_800_000_000 // 86_400 * 86_400 + 43_200 - time.monotonic()
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_a_clock_that_is_set_back_puts_no_tick_off(tmp_path: Path) -> None:
+    ticks: list[datetime] = []
+    clock = Clock()
+
+    @cron("often", every=1)
+    async def often(tick: Tick) -> None:
+        ticks.append(tick.scheduled_at)
+
+    async def main() -> None:
+        async with scheduled(LocalStore(tmp_path / "cron.db", clock), often):
+            await until(lambda: len(ticks) >= 2)
+            clock.ahead, before = clock.ahead - 7200, len(ticks)
+            await until(lambda: len(ticks) >= before + 2)
+
+    asyncio.run(main())
+    assert len(set(ticks)) == len(ticks)
+    assert ticks[-1] < ticks[0]
+
+
+def test_a_clock_that_is_set_forward_takes_no_run_away_from_its_own_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 10.0)  # several looks come first
+    attempts: list[int] = []
+    clock = Clock()
+
+    @cron("long", every="24h", catch_up="24h")
+    async def long(tick: Tick) -> None:
+        attempts.append(tick.attempt)
+        clock.ahead += 60
+        await asyncio.sleep(0.5)
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db", clock)
+        await seed(store, long)
+        async with scheduled(store, long):
+            await until(lambda: _ended(store))
+            assert (await states(store))[0] == "done"
+
+    asyncio.run(main())
+    assert attempts == [1]
+    assert "lost" not in caplog.text
