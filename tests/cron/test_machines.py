@@ -21,7 +21,7 @@ real = time.time
 time.time = lambda: real() + SKEW
 
 from fastlane.cron import store
-store.LEASE_SECONDS = 1.5
+store.LEASE_SECONDS = 3.0
 from fastlane.cron import cron, scheduler
 from fastlane.cron.database_store import DatabaseStore
 from fastlane.cron.clockwork import Clockwork
@@ -32,11 +32,11 @@ dsn = sys.argv[1]
 async def main():
     connection = await asyncpg.connect(dsn)
 
-    @cron("job", every=1, overlap="allow", catch_up="1h")
+    @cron("job", every=2, overlap="allow", catch_up="1h")
     async def job(tick):
         me = os.getpid()
         await connection.execute("INSERT INTO log VALUES ($1, $2, $3, 'begin')", tick.scheduled_at, tick.attempt, me)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.4)
         await connection.execute("INSERT INTO log VALUES ($1, $2, $3, 'end')", tick.scheduled_at, tick.attempt, me)
 
     own = DatabaseStore(lambda: {"dsn": dsn})
@@ -49,7 +49,9 @@ async def main():
 
 asyncio.run(main())
 """
-TICKS = 20
+EVERY = 2.0
+"""Seconds, as above. A tick is left out only while no machine, nor the database, does anything for so long."""
+TICKS = 14
 
 
 class Machines:
@@ -94,7 +96,7 @@ def test_each_tick_is_handled_and_none_twice_at_the_same_time(dsn: str, tmp_path
                 if handled >= TICKS:
                     break
                 assert time.monotonic() < end, f"only {handled} ticks were handled"
-                if kills < 4 and handled >= 4 * (kills + 1) - 2:
+                if kills < 4 and handled >= 3 * (kills + 1) - 1:
                     # The winner, in the midst of its work.
                     pid = await connection.fetchval(
                         "SELECT pid FROM log l WHERE what = 'begin' AND NOT EXISTS (SELECT FROM log e "
@@ -119,7 +121,7 @@ def test_each_tick_is_handled_and_none_twice_at_the_same_time(dsn: str, tmp_path
         newest = begun[-3:]
         assert [tick for tick in begun if tick not in ended and tick not in newest] == []
         gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(begun)]
-        assert gaps == [1.0] * len(gaps)
+        assert gaps == [EVERY] * len(gaps)
         # One start for each attempt, each after the one before it was over or its machine dead.
         starts = [(row["tick"], row["attempt"]) for row in rows if row["what"] == "begin"]
         assert len(starts) == len(set(starts))
