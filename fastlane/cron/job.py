@@ -142,9 +142,12 @@ def cron(
         when: Schedule = Interval(every) if every is not None else CronExpression(schedule, time_zone(timezone))
     except ValueError as error:
         given = f"every={every!r}" if every is not None else f"schedule={schedule!r}, timezone={timezone!r}"
-        raise refuse(f"{given}, expected {error}", "see crontab(5)") from None
+        mend = "see crontab(5)" if every is None else 'write every="10m", or a schedule='
+        raise refuse(f"{given}, expected {error}", mend) from None
     if every is not None and timezone != "UTC":
         raise refuse("timezone= has no meaning beside every=", "leave it out, or write a schedule=")
+    if retry is not None and not isinstance(retry, Retry):
+        raise refuse(f"retry={retry!r}, expected a Retry", "write retry=Retry(max_attempts=3)")
     settings = CronSettings(
         overlap,
         None if catch_up is None else duration("catch_up", catch_up),

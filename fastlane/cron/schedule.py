@@ -54,7 +54,8 @@ class Interval(Schedule):
         length = seconds(every)
         if not 1 <= length <= DAY or length != int(length) or DAY % int(length):
             below, above = _divisors_around(length)
-            raise ValueError(f"a duration that divides the day: {_text(below)} or {_text(above)} are the nearest")
+            nearest = f"{_text(below)} or {_text(above)} are" if below != above else f"{_text(below)} is"
+            raise ValueError(f"a duration that divides the day: {nearest} the nearest")
         self.seconds = int(length)
 
     def after(self, moment: datetime) -> datetime:
@@ -114,7 +115,9 @@ class CronExpression(Schedule):
         return tick
 
     def _next(self, moment: datetime) -> datetime:
-        return next(CronSim(self.text, moment.astimezone(self.zone))).astimezone(UTC)
+        # In the hour that autumn repeats, cronsim begins with ticks of the first time round, which are over by then.
+        ticks = (tick.astimezone(UTC) for tick in CronSim(self.text, moment.astimezone(self.zone)))
+        return next(tick for tick in ticks if tick > moment)
 
     def __str__(self) -> str:
         return f"{self.text} {self.zone}"

@@ -89,6 +89,7 @@ def test_a_late_tick_may_be_caught_up_for_an_interval_at_most_an_hour() -> None:
         ({"every": "10m", "overlap": "wait"}, "overlap='wait'"),
         ({"every": "10m", "jitter": "x"}, "jitter='x', expected a duration"),
         ({"every": "10m", "timeout": -1}, "timeout=-1, expected a duration"),
+        ({"every": "10m", "retry": 3}, "retry=3, expected a Retry"),
         ({"every": "10m", "catch_up": []}, r"catch_up=\[\], expected a duration"),
     ],
 )
