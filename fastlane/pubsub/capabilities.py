@@ -16,7 +16,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         ordering: keeps the order of a key.
         blocks_key: hands out nothing behind a message of the same key that failed and waits for its next attempt. Where
             it does not, a failed head is held here, leased, until its time has come.
-        ordered_limit: how many messages one receive of an ordered subscription may bring; None: as many as asked.
+        receive_limit: how many messages one receive may bring; None: as many as asked.
+        receives: how many receives of a subscription without order may run side by side while they come back full.
+        ordered_limit: how many messages one receive of an ordered subscription may bring; None: ``receive_limit``.
         ordered_receives: how many receives of an ordered subscription may run side by side. More than one only where
             the broker hands out nothing of a key while an earlier message of it is leased.
         exactly_once: deduplicates publishes, and confirms acknowledgements.
@@ -36,6 +38,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     ordering: bool
     blocks_key: bool
+    receive_limit: int | None = None
+    receives: int = 1
     ordered_limit: int | None = None
     ordered_receives: int = 1
     exactly_once: bool

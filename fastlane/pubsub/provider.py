@@ -123,7 +123,7 @@ class Source(abc.ABC):
         """Wait for messages and lease them for ``ack_deadline`` seconds: at least one, at most ``limit``.
 
         Answers without any when nothing came for some seconds. One receive at a time per source, or as many as
-        ``ordered_receives`` of the capabilities says. When it is cancelled,
+        ``receives`` and ``ordered_receives`` of the capabilities say. When it is cancelled,
         what the broker may still hand out to it is released (the provider waits at most a second for that).
         """
 

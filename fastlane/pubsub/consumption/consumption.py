@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastlane.pubsub.clock import Clock, sleep
@@ -21,15 +21,11 @@ from fastlane.pubsub.consumption.custody import Custody
 from fastlane.pubsub.consumption.health import Health, Troubles, logger
 from fastlane.pubsub.consumption.held import Run
 from fastlane.pubsub.consumption.leases import LeaseKeeper
-from fastlane.pubsub.envelope import Delivery
+from fastlane.pubsub.consumption.receiving import Receiving
 from fastlane.pubsub.provider import BoundSubscription, Provider, Source
 from fastlane.pubsub.topics.subscription import Subscription
 
 __all__ = ["Consumption"]
-
-_MOST_PER_RECEIVE = 1000
-_LONGEST_RECEIVE = 120.0
-_EMPTY_PAUSE = 0.05
 
 # Seconds that a drain waits at most for each of its steps, beside the time that it was given. The supervisor kills a
 # worker two seconds after that, and the app's own lifespan has to end before.
@@ -57,22 +53,18 @@ class Consumption:
         clock: Clock,
         begin: Callable[[Run], object],
     ) -> None:
-        capabilities = provider.capabilities
-        ordered = bound.topic.ordered
         self._subscription = subscription
         self._bound = bound
         self._provider = provider
         self._share = share
         self._clock = clock
         self._begin = begin
-        self._most_per_receive = min((ordered and capabilities.ordered_limit) or _MOST_PER_RECEIVE, _MOST_PER_RECEIVE)
-        self._receives = max(1, min(share, capabilities.ordered_receives)) if ordered else 1
         self._health = Health(share=share)
         self._troubles = Troubles(bound.source, self._health)
-        self._asked = 0
         self._deadline = math.inf
         self._draining: asyncio.Task[None] | None = None
-        self._receiving: list[asyncio.Task[None]] = []
+        self._opening: asyncio.Task[None]
+        self._receiving: Receiving | None = None
         self._leases: asyncio.Task[None]
         self._source: Source
         self._custody: Custody | None = None
@@ -88,7 +80,7 @@ class Consumption:
 
     def start(self) -> None:
         """Begin to receive, as soon as the source can be opened."""
-        self._receiving.append(asyncio.get_running_loop().create_task(self._open(), name=self._bound.source))
+        self._opening = asyncio.get_running_loop().create_task(self._open(), name=self._bound.source)
 
     def ended(self, runs: deque[Run]) -> None:
         """The handlers are done with these."""
@@ -119,11 +111,24 @@ class Consumption:
             self._bell.ring,
         )
         keeper = LeaseKeeper(self._source, self._bound.ack_deadline, self._clock, self._health, self._troubles, custody)
-        loop = asyncio.get_running_loop()
-        self._leases = loop.create_task(self._for_ever(keeper.run), name=f"{self._bound.source} leases")
-        for _ in range(self._receives):
-            receiving = self._for_ever(self._receive)
-            self._receiving.append(loop.create_task(receiving, name=f"{self._bound.source} receive"))
+        self._leases = self._spawn(keeper.run)
+        self._receiving = Receiving(
+            self._source,
+            self._provider.capabilities,
+            custody,
+            self._bell,
+            self._clock,
+            self._health,
+            self._troubles,
+            share=self._share,
+            ordered=self._bound.topic.ordered,
+            in_process=self._provider.in_process,
+            spawn=self._spawn,
+        )
+        self._receiving.start()
+
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._for_ever(work), name=self._bound.source)
 
     async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -132,43 +137,6 @@ class Consumption:
             except Exception as error:  # a mistake of ours must end neither the receiving nor the leases
                 logger.error("consuming %s failed; beginning again", self._bound.source, exc_info=error)
                 await sleep(self._clock, 1.0)
-
-    # Receiving
-
-    async def _receive(self) -> None:
-        custody, source = self._custody, self._source
-        assert custody is not None
-        backoff = Backoff()
-        loop = asyncio.get_running_loop()
-        # A source has time limits of its own; this is for one that has forgotten them.
-        longest = None if self._provider.in_process else _LONGEST_RECEIVE
-        while self._draining is None:
-            limit = min(custody.room(self._asked), self._most_per_receive)
-            if limit < 1:
-                await self._bell.wait()
-                continue
-            began = loop.time()
-            self._asked += limit
-            deliveries: Sequence[Delivery] | None = None
-            try:
-                async with asyncio.timeout(longest):
-                    deliveries = await source.receive(limit)
-            except Exception as error:
-                self._health.reachable = False
-                self._troubles.failed("receive", error)
-            finally:
-                self._asked -= limit
-            if deliveries is None:
-                await sleep(self._clock, backoff.next())
-                continue
-            backoff.reset()
-            self._health.reachable = True
-            self._troubles.worked("receive")
-            if deliveries:
-                custody.admit(deliveries)
-                await asyncio.sleep(0)  # a source that always has something must not keep the others waiting
-            elif loop.time() - began < _EMPTY_PAUSE:
-                await asyncio.sleep(_EMPTY_PAUSE)  # it should have waited itself
 
     # Draining
 
@@ -192,9 +160,10 @@ class Consumption:
         loop = asyncio.get_running_loop()
         if self._custody is not None:
             self._custody.draining = True
-        for task in self._receiving:
-            task.cancel()
-        await asyncio.wait(self._receiving, timeout=_CANCELLED_RECEIVE)
+        self._opening.cancel()
+        await asyncio.wait([self._opening], timeout=_CANCELLED_RECEIVE)
+        if self._receiving is not None:
+            await self._receiving.stop(_CANCELLED_RECEIVE)
         custody = self._custody
         if custody is None:
             return

@@ -12,7 +12,7 @@ from fastlane.pubsub.providers.aws.clients import Clients
 from fastlane.pubsub.providers.aws.names import FIFO, dead_name
 from fastlane.pubsub.providers.aws.publisher import MOST_BYTES, AwsPublisher
 from fastlane.pubsub.providers.aws.queues import BATCH, LONGEST
-from fastlane.pubsub.providers.aws.source import AwsSource
+from fastlane.pubsub.providers.aws.source import RECEIVES, AwsSource
 from fastlane.resources.configuration import AwsOptions
 
 __all__ = ["AwsProvider"]
@@ -29,6 +29,8 @@ class AwsProvider(Provider):
     capabilities: ClassVar[Capabilities] = Capabilities(
         ordering=True,
         blocks_key=True,
+        receive_limit=BATCH,
+        receives=RECEIVES,
         exactly_once=True,
         exact_attempts=False,
         ack_deadline=(1, LONGEST),

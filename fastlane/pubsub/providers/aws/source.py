@@ -17,19 +17,19 @@ from fastlane.pubsub.envelope import DeadLetter, Delivery
 from fastlane.pubsub.provider import BoundSubscription, Source
 from fastlane.pubsub.providers.aws.clients import POLL, Clients
 from fastlane.pubsub.providers.aws.names import is_fifo
-from fastlane.pubsub.providers.aws.queues import BATCH, LONGEST, Queue, opened
+from fastlane.pubsub.providers.aws.queues import LONGEST, Queue, opened
 from fastlane.pubsub.providers.aws.wire import Death, Framing, pack
 from fastlane.resources.lock import MachineLock
 
-__all__ = ["AwsSource", "Lease"]
+__all__ = ["RECEIVES", "AwsSource", "Lease"]
 
 GRACE = 1.0
 """Seconds that a cancelled receive waits for the answer of a poll that runs."""
 SHORTEST_PAUSE = 0.01
 LONGEST_PAUSE = 0.1
 """Seconds between two polls of an emulator, which must not be long."""
-PARALLEL = 5
-"""Most polls at the same time, while a queue is full."""
+RECEIVES = 5
+"""Most polls at the same time, while they come back full."""
 
 
 class Lease(Struct, eq=False, weakref=True):
@@ -63,18 +63,16 @@ class AwsSource(Source):
         self._subscription = subscription
         self._clients = clients
         self._lease = math.ceil(subscription.ack_deadline)
-        self._ordered = subscription.topic.ordered
         self._leases: weakref.WeakValueDictionary[str, Lease] = weakref.WeakValueDictionary()
-        self._full = False
-        self._pending: set[asyncio.Future[list[dict[str, Any]]]] = set()
         self._emulated = emulated
+        self._waiting = False
         self._turn: MachineLock | None = None
         if emulated and is_fifo(subscription.physical):
             digest = hashlib.sha256(subscription.physical.encode()).hexdigest()[:16]
             self._turn = MachineLock(f"sqs-{digest}")
 
     async def open(self) -> None:
-        self._polls = await self._clients.open("sqs", read_timeout=POLL + 10, connections=PARALLEL + 1, tries=1)
+        self._polls = await self._clients.open("sqs", read_timeout=POLL + 10, connections=RECEIVES + 1, tries=1)
         calls = await self._clients.open("sqs", read_timeout=10, connections=32)
         self._queue = Queue(calls, self._subscription.physical)
         self._dead = Queue(calls, self._subscription.dead)
@@ -115,13 +113,12 @@ class AwsSource(Source):
         await self.ack([delivery])
 
     async def close(self) -> None:
-        await self._give_back()
         await self._clients.close()
 
     async def _poll(self, limit: int) -> list[Delivery]:
         end = time.monotonic() + POLL
         while True:
-            messages = await self._some(limit, max(0, math.ceil(end - time.monotonic())))
+            messages = await self._receive(limit, max(0, math.ceil(end - time.monotonic())))
             now = time.monotonic()
             due: list[Delivery] = []
             early: list[tuple[str, int]] = []
@@ -141,40 +138,23 @@ class AwsSource(Source):
             if due or not messages or now >= end:
                 return due
 
-    async def _some(self, limit: int, wait: int) -> list[dict[str, Any]]:
-        """A poll brings ten at most: behind a full one several are under way, and a long one when those are empty.
-
-        Not where there is an order: one answer after the other is how it is kept. What is under way never asks for more
-        than ``limit``: permits become more until the next call, or fewer by what this one answers.
-        """
-        room = limit - BATCH * len(self._pending)
-        if self._full and not self._ordered:
-            while room > 0 and len(self._pending) < PARALLEL:
-                self._pending.add(asyncio.ensure_future(self._receive(min(BATCH, room), 0)))
-                room -= BATCH
-        messages: list[dict[str, Any]] = []
-        while self._pending and not messages:
-            done, self._pending = await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
-            failed = [error for poll in done if (error := poll.exception()) is not None]
-            messages = [message for poll in done if poll.exception() is None for message in poll.result()]
-            if failed and not messages:
-                raise failed[0]
-        if not messages:
-            messages = await self._receive(limit, wait)
-        self._full = len(messages) >= BATCH
-        return messages
-
     async def _receive(self, limit: int, wait: int) -> list[dict[str, Any]]:
         if not self._emulated:
             return await self._queue.receive(self._polls, limit, wait=wait, lease=self._lease)
+        messages = await self._look(limit)
+        if messages or self._waiting:
+            return messages  # one that waits is enough
         end = time.monotonic() + wait
         pause = SHORTEST_PAUSE
-        while True:
-            messages = await self._look(limit)
-            if messages or time.monotonic() >= end:
-                return messages
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        self._waiting = True
+        try:
+            while not messages and time.monotonic() < end:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                messages = await self._look(limit)
+        finally:
+            self._waiting = False
+        return messages
 
     async def _look(self, limit: int) -> list[dict[str, Any]]:
         """What there is at an emulator."""
@@ -196,25 +176,6 @@ class AwsSource(Source):
         finally:
             poll.cancel()
             await asyncio.wait([poll])
-            await self._give_back()
-
-    async def _give_back(self) -> None:
-        """The same for polls that are under way beside it."""
-        pending, self._pending = self._pending, set()
-        if not pending:
-            return
-        done, late = await asyncio.wait(pending, timeout=GRACE)
-        for one in late:
-            one.cancel()
-        if late:
-            await asyncio.wait(late)
-        now = time.monotonic()
-        found = [message for one in done if one.exception() is None for message in one.result()]
-        try:
-            async with asyncio.timeout(GRACE):
-                await self.release([self._delivery(message, now)[0] for message in found])
-        except (TimeoutError, FastlaneError):
-            pass  # they come again when their leases end
 
     async def _change(self, deliveries: Sequence[Delivery], wanted: float) -> list[Delivery]:
         held, lost = _held(deliveries)

@@ -76,54 +76,54 @@ def test_what_is_acknowledged_is_gone(options):
     asyncio.run(main())
 
 
-def test_what_polls_under_way_bring_when_a_source_closes_is_given_back(options):
-    async def main():
-        topic = bound_topic()
-        subscription = bound_subscription(topic)
-        async with rigged(options, topic, subscription, subscription) as rig:
-            one, other = rig.sources
-            sent = [outgoing() for _ in range(45)]
-            for start in range(0, 45, 10):
-                await rig.publish(*sent[start : start + 10])
-            held = [*await one.receive(45), *await one.receive(35)]
-            await one.close()
-            left = {message.id for message in sent} - {delivery.id for delivery in held}
-            got: set[str] = set()
-            async with asyncio.timeout(20):  # less than the lease
-                while not left <= got:
-                    got |= {delivery.id for delivery in await other.receive(45)}
-            assert len(got) < len(sent)
-
-    asyncio.run(main())
-
-
 @pytest.mark.parametrize("kind", [{}, {"ordered": True}])
-def test_a_full_queue_is_polled_several_times_at_once_where_there_is_no_order(options, kind):
+def test_a_receive_brings_ten_at_most(options, kind):
     topic = bound_topic(**kind)
 
     async def main():
         async with rigged(options, topic) as rig:
-            sent = [outgoing(ordering_key=str(n) if topic.ordered else None) for n in range(45)]
+            sent = [outgoing(ordering_key=str(n) if topic.ordered else None) for n in range(25)]
+            for start in range(0, 25, 10):
+                await rig.publish(*sent[start : start + 10])
+            assert [len(await rig.source.receive(25)) for _ in range(3)] == [10, 10, 5]
+
+    asyncio.run(main())
+
+
+def test_receives_side_by_side_bring_everything(options):
+    async def main():
+        async with rigged(options) as rig:
+            sent = [outgoing() for _ in range(45)]
             for start in range(0, 45, 10):
                 await rig.publish(*sent[start : start + 10])
-            first = await rig.source.receive(45)
-            second = await rig.source.receive(35)
-            assert len(first) == 10
-            # Three of ten and one of five, which answer in any order.
-            assert len(second) in ((10,) if topic.ordered else range(5, 36, 5))
-            assert bool(rig.source._pending) == (not topic.ordered and len(second) < 35)
             # By their ids, with the latest lease: two polls at the same moment may bring the same message.
-            got = {one.id: one for one in [*first, *second]}
+            got = {}
             while len(got) < 45:
-                got |= {one.id: one for one in await rig.source.receive(35)}
+                for some in await asyncio.gather(*[rig.source.receive(10) for _ in range(min(5, 5 - len(got) // 10))]):
+                    got |= {one.id: one for one in some}
             assert set(got) == {message.id for message in sent}
-            await rig.source.ack(list(got.values()))
+            assert await rig.source.ack(list(got.values())) == []
             # Emptied just before: a long poll waits for the next.
-            receive = asyncio.ensure_future(rig.source.receive(45))
+            receive = asyncio.ensure_future(rig.source.receive(10))
             await asyncio.wait([receive], timeout=0.3)
             assert not receive.done()
-            await rig.publish(outgoing(ordering_key="0" if topic.ordered else None))
+            await rig.publish(outgoing())
             assert len(await receive) == 1
+
+    asyncio.run(main())
+
+
+def test_of_several_receives_at_an_empty_emulator_one_waits(options):
+    async def main():
+        async with rigged(options) as rig:
+            source = await rig.provider.open_source(rig.subscription)
+            first = asyncio.ensure_future(source.receive(10))
+            await asyncio.wait([first], timeout=1)
+            assert not first.done()
+            assert await source.receive(10) == []
+            await rig.publish(outgoing())
+            assert len(await first) == 1
+            await source.close()
 
     asyncio.run(main())
 
@@ -226,12 +226,13 @@ def test_a_cancelled_receive_gives_back_what_its_poll_brought(options, monkeypat
 def test_a_cancelled_receive_waits_a_second_at_most(options):
     async def main():
         async with rigged(options) as rig:
-            receive = asyncio.ensure_future(rig.source.receive(10))
-            await asyncio.wait([receive], timeout=0.2)
+            receives = [asyncio.ensure_future(rig.source.receive(10)) for _ in range(3)]
+            await asyncio.wait(receives, timeout=0.2)
             started = time.monotonic()
-            receive.cancel()
-            await asyncio.wait([receive])
-            assert receive.cancelled()
+            for receive in receives:
+                receive.cancel()
+            await asyncio.wait(receives)
+            assert all(receive.cancelled() for receive in receives)
             assert time.monotonic() - started < 10  # not the 20 s of the poll
 
     asyncio.run(main())
