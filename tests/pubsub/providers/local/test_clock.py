@@ -37,7 +37,8 @@ def test_setting_the_date_moves_no_clock_of_this_boot(tmp_path, monkeypatch):
 
 def test_across_boots_the_clock_never_goes_back(tmp_path, monkeypatch):
     with opened(tmp_path / "pubsub.db") as store:
-        latest = clock_of(store, "first").now()
+        clock_of(store, "first")
+        latest = store.one("SELECT max(latest) FROM clock")  # what is known of it afterwards
         monkeypatch.setattr(time, "time", lambda: 0.0)
         assert clock_of(store, "second").now() >= latest
         store.execute("UPDATE clock SET latest = ?", (latest + HOUR,))
