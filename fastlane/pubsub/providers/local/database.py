@@ -7,6 +7,7 @@ publishes in flight cost one fsync, and one alone never waits for company.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import sqlite3
@@ -23,6 +24,8 @@ __all__ = ["Database", "Operation"]
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+
+logger = logging.getLogger("fastlane.pubsub")
 
 GROUP = 512
 CLOSE_PATIENCE = 10.0
@@ -68,11 +71,18 @@ class Database:
         options: of the file.
         committed: called in the thread after each transaction, before anybody is told, with the numbers of the
             subscriptions that may have something to hand out. Must neither block nor raise.
+        answered: called in the thread after somebody was told, for what nobody has to wait for. Must not block.
     """
 
-    def __init__(self, options: StoreOptions, committed: Callable[[set[int]], None]) -> None:
+    def __init__(
+        self,
+        options: StoreOptions,
+        committed: Callable[[set[int]], None],
+        answered: Callable[[], None] | None = None,
+    ) -> None:
         self._options = options
         self._committed = committed
+        self._answered = answered
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -142,6 +152,11 @@ class Database:
                 for job in jobs:
                     job.error = error
             self._tell(_answer, jobs)
+            if self._answered is not None:
+                try:
+                    self._answered()
+                except Exception:
+                    logger.exception("a mistake after a commit of the local broker")
         return goes_on
 
     def _serve(self, jobs: list[_Job]) -> None:

@@ -119,7 +119,7 @@ class Ringer:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory = os.fspath(directory)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
         self._bells: dict[int, list[str]] = {}
@@ -127,13 +127,25 @@ class Ringer:
         self._listed = 0.0
 
     def ring(self, subscriptions: Iterable[int]) -> None:
-        """Wake all sources of these. Never waits, never raises; sockets whose source has died are removed."""
+        """Wake the sources of these that are known. Never waits, never raises; sockets whose source has died are
+        removed."""
+        for subscription in subscriptions:
+            for path in self._bells.get(subscription, ()):
+                self._ring_one(path)
+
+    def ring_new(self, subscriptions: Iterable[int]) -> None:
+        """Look for sources of these that have come since, and wake them, too."""
+        # PERF: to look takes 1 µs, and 10 with cold caches, after an fsync: so it comes behind everything that
+        # somebody waits for.
+        before = self._bells
         try:
             self._list()
         except OSError:
             return
+        if self._bells is before:
+            return
         for subscription in subscriptions:
-            for path in self._bells.get(subscription, ()):
+            for path in set(self._bells.get(subscription, ())).difference(before.get(subscription, ())):
                 self._ring_one(path)
 
     def close(self) -> None:

@@ -39,7 +39,8 @@ class _Shared:
         self._ringer: Ringer | None = None
         self._housekeeper = housekeeper
         self._commits = 0
-        self.database = Database(options, self._committed)
+        self._touched: set[int] = set()
+        self.database = Database(options, self._committed, self._answered)
 
     def find_bells(self) -> Path | None:
         """None: there are none to be had, now."""
@@ -53,8 +54,15 @@ class _Shared:
         self._commits += 1
         if self._housekeeper is not None and self._commits % NUDGE_EVERY == 0:
             self._housekeeper.nudge()
-        if not subscriptions:
+        if subscriptions:
+            self._touched |= subscriptions
+            if self._ringer is not None:
+                self._ringer.ring(subscriptions)
+
+    def _answered(self) -> None:
+        if not self._touched:
             return
+        subscriptions, self._touched = self._touched, set()
         if self._ringer is None:
             bells = self.find_bells()
             if bells is None:
@@ -63,7 +71,7 @@ class _Shared:
                 self._ringer = Ringer(bells)
             except OSError:
                 return  # no file descriptor is left; the sources look for themselves
-        self._ringer.ring(subscriptions)
+        self._ringer.ring_new(subscriptions)
 
     async def close(self) -> None:
         await self.database.close()

@@ -88,6 +88,20 @@ def test_a_mistake_of_what_is_called_after_a_commit_keeps_nobody_waiting(tmp_pat
     asyncio.run(main())
 
 
+def test_a_mistake_after_an_answer_is_logged_and_the_next_are_served(tmp_path, caplog):
+    def answered() -> None:
+        raise RuntimeError("a mistake")
+
+    async def main():
+        database = Database(options(tmp_path), lambda touched: None, answered)
+        work = Operation(lambda store, arguments: arguments)
+        assert [await database.submit(work, n) for n in range(2)] == [0, 1]
+        await database.close()
+
+    asyncio.run(main())
+    assert caplog.text.count("a mistake after a commit of the local broker") == 2
+
+
 def test_a_loop_that_is_closed_stops_nothing(tmp_path):
     made: list[Database] = []
 

@@ -34,13 +34,18 @@ def test_a_ring_reaches_the_bells_of_its_subscription(short):
         first, second, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
         bells = [Bell(short, 1, first), Bell(short, 1, second), Bell(short, 12, other)]
         ringer = Ringer(short)
-        ringer.ring([1, 7])
+        ringer.ring_new([1, 7])
         assert await rung(first)
         assert await rung(second)
         assert await silent(other)
+        first.clear()
+        ringer.ring_new([1])
+        assert await silent(first)
+        ringer.ring([1])
+        assert await rung(first)
         late = asyncio.Event()
         bells.append(Bell(short, 12, late))
-        ringer.ring([12])
+        ringer.ring_new([12])
         assert await rung(late)
         for bell in bells:
             bell.close()
@@ -56,6 +61,7 @@ def test_a_bell_that_nobody_empties_keeps_no_ringer_waiting(short):
         event = asyncio.Event()
         bell = Bell(short, 1, event)
         ringer = Ringer(short)
+        ringer.ring_new([1])
         for _ in range(5000):  # the loop does not run meanwhile
             ringer.ring([1])
         assert await rung(event)
@@ -73,7 +79,7 @@ def test_the_bell_of_a_source_that_died_is_removed(short):
     dead.close()
     (short / "not-a-bell").touch()
     ringer = Ringer(short)
-    ringer.ring([3])
+    ringer.ring_new([3])
     assert [path.name for path in short.iterdir()] == ["not-a-bell"]
     ringer.ring([3])
     ringer.close()
@@ -98,6 +104,7 @@ def test_a_ringer_without_its_directory_does_nothing(short):
     ringer = Ringer(short / "gone")
     (short / "gone").rmdir()
     ringer.ring([1])
+    ringer.ring_new([1])
     ringer.close()
 
 

@@ -140,6 +140,21 @@ def test_beyond_max_bytes_publishing_is_refused_until_something_was_consumed(tmp
     asyncio.run(main())
 
 
+def test_far_below_max_bytes_the_size_is_not_looked_at_each_time(tmp_path, monkeypatch):
+    with opened(tmp_path / "pubsub.db", max_bytes=store_module.ROOM + (1 << 20)) as store:
+        asked = []
+        one = store.one
+        monkeypatch.setattr(store, "one", lambda sql, *rest: asked.append(sql) or one(sql, *rest))
+        assert [store.is_full() for _ in range(3)] == [False] * 3
+        assert asked == ["PRAGMA page_count"]
+        with store.transaction(durable=False):
+            store.execute("INSERT INTO message VALUES (1, 'id', NULL, 0, 0, 0, NULL, zeroblob(2000000))")
+        monkeypatch.setattr(store, "_roomy_until", 0.0)
+        asked.clear()
+        assert [store.is_full() for _ in range(3)] == [False] * 3
+        assert asked == ["PRAGMA page_count"] * 3
+
+
 def test_text_that_is_none_is_refused_alone_and_keeps_its_key_back(tmp_path):
     async def main():
         async with rigged(tmp_path) as rig:
