@@ -40,7 +40,7 @@ async def serving(
     mode: Mode = "test", *, start: bool = True, prepare: bool = True, **document: Any
 ) -> AsyncIterator[PubSubService]:
     configuration = msgspec.convert(document, ResourceConfiguration)
-    service = PubSubService(configuration, Surroundings(mode=mode, boot_timeout=5.0))
+    service = PubSubService(configuration, Surroundings(mode=mode, boot_timeout=30.0))
     assert list(service.check()) == []
     try:
         if prepare:
@@ -54,7 +54,7 @@ async def serving(
         await service.close()
 
 
-async def until(condition: Callable[[], object] | Callable[[], Awaitable[object]], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object] | Callable[[], Awaitable[object]], seconds: float = 40.0) -> None:
     end = time.monotonic() + seconds
     while True:
         answer = condition()

@@ -89,6 +89,7 @@ async def empty(db: Database) -> bool:
 
 async def test_a_commit_wakes_the_relay(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTLANE_STATE", str(tmp_path))
+    monkeypatch.setattr(relaying_module, "POLL_SECONDS", 5.0)
     db = Database("shop")
     steps = Topic("steps", Step)
     times: list[float] = []
@@ -106,7 +107,7 @@ async def test_a_commit_wakes_the_relay(url: str, tmp_path: Path, monkeypatch: p
             began = loop.time()
             await until(lambda number=number: len(times) == number + 1)
             took.append(times[-1] - began)
-    assert sorted(took)[2] < 0.2, "some wait for the poll, all would without NOTIFY"
+    assert sorted(took)[2] < 1.0, "some wait for the poll, all would without NOTIFY"
 
 
 async def test_another_process_takes_over_where_one_has_died(
@@ -270,7 +271,7 @@ async def test_a_broker_that_does_not_answer_is_asked_again_and_the_lease_is_kep
             until_when = "SELECT lease_until::text FROM fastlane.outbox_lease"
             first = await db.fetch_value(str, until_when)
             await until(lambda: later(db, until_when, first))
-            await until(lambda: len(recorder.requests) == 2)
+            await until(lambda: len(recorder.requests) >= 2)
             recorder.silent = False
             await until(lambda: empty(db))
 

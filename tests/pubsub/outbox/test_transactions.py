@@ -73,7 +73,7 @@ async def test_a_commit_is_carried_without_anybody_asking(url: str) -> None:
     async with bound(db, url), serving():
         async with db.transaction() as tx:
             await orders.publish(Order(1), tx=tx)
-        await asyncio.wait_for(handled.wait(), 5)
+        await asyncio.wait_for(handled.wait(), 40)
 
 
 async def test_a_connection_of_asyncpg_will_do_if_it_is_in_a_transaction(url: str) -> None:

@@ -14,6 +14,7 @@ from fastlane.errors import ConfigurationError
 from fastlane.pubsub.placement.kinds import make_provider
 from fastlane.pubsub.provider import BrokerForbidden, BrokerUnavailable, PublishRefused
 from fastlane.pubsub.providers.postgres import housekeeping
+from fastlane.pubsub.providers.postgres import source as source_module
 from fastlane.pubsub.providers.postgres.housekeeping import purge_old
 from fastlane.pubsub.providers.postgres.links import Links
 from fastlane.resources.configuration import PostgresOptions
@@ -75,7 +76,7 @@ async def test_a_lease_that_lapses_hands_the_message_to_another(url: str) -> Non
         first, second = await app.source(one), await app.source(one)
         await app.publish(PLAIN, [message()])
         (delivery,) = await first.receive(1)
-        (again,) = await asyncio.wait_for(second.receive(1), 5)
+        (again,) = await asyncio.wait_for(second.receive(1), 20)
         assert (again.id, again.attempt) == (delivery.id, 2)
 
 
@@ -151,7 +152,7 @@ async def test_with_many_workers_every_key_keeps_its_order_and_none_is_forgotten
 
         # Of a key one publisher, so that it is known what the order is.
         published = asyncio.gather(*(publish(one, range(share, count, 3 * keys)) for share in range(keys)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             await asyncio.gather(published, *(consume(app) for app in (one, two, three)))
         links = Links("queue", lambda: one.database.known_settings, 1)
         for table in ("pubsub_message", "pubsub_delivery"):
@@ -228,7 +229,7 @@ async def test_a_paused_subscription_hands_out_nothing_and_wakes_when_it_goes_on
         assert await app.provider_backlog() == (1, 0, 0, True)
         receiving = asyncio.ensure_future(source.receive(1))
         await administrator.pause(subscription(PLAIN), False)
-        assert len(await asyncio.wait_for(receiving, 5)) == 1
+        assert len(await asyncio.wait_for(receiving, 20)) == 1
         await administrator.close()
 
 
@@ -303,7 +304,10 @@ async def test_a_role_that_may_not_is_forbidden(url: str, postgres: Postgres) ->
             await app.publish(PLAIN, [message()])
 
 
-async def test_a_cancelled_receive_gives_back_what_it_was_about_to_bring(url: str) -> None:
+async def test_a_cancelled_receive_gives_back_what_it_was_about_to_bring(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "GIVE_BACK_PATIENCE", 20.0)
     async with broker(url) as app:
         one = subscription(PLAIN)
         source = await app.source(one)
@@ -322,14 +326,15 @@ async def test_a_cancelled_receive_gives_back_what_it_was_about_to_bring(url: st
         assert {delivery.attempt for delivery in deliveries} == {1}
 
 
-async def test_what_a_closed_source_still_had_is_handed_out_at_once(url: str) -> None:
+async def test_what_a_closed_source_still_had_is_handed_out_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "GIVE_BACK_PATIENCE", 20.0)
     async with broker(url) as app, broker(url) as other:
         source = await app.source(subscription(PLAIN))
         successor = await other.source(subscription(PLAIN))
         await app.publish(PLAIN, [message()])
         assert len(await source.receive(1)) == 1
         await source.close()
-        assert len(await asyncio.wait_for(successor.receive(1), 2)) == 1
+        assert len(await asyncio.wait_for(successor.receive(1), 20)) == 1  # not the 30 s of its lease
         assert await source.receive(1) == ()
 
 
@@ -345,7 +350,7 @@ async def test_a_server_that_is_away_is_unavailable_and_comes_back(tmp_path: Any
             with pytest.raises(BrokerUnavailable):
                 await source.receive(1)
             server.start()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     try:
                         assert len(await source.receive(1)) == 1
@@ -372,7 +377,7 @@ async def test_behind_a_pooler_in_transaction_mode_it_listens_around_it_or_looks
                 source = await app.source(subscription(PLAIN, f"direct-{direct is not None}"))
                 receiving = asyncio.ensure_future(source.receive(1))
                 await app.publish(PLAIN, [message()])
-                (delivery,) = await asyncio.wait_for(receiving, 5)
+                (delivery,) = await asyncio.wait_for(receiving, 20)
                 assert await source.ack([delivery]) == []
             assert ("has no direct_url" in caplog.text) is (direct is None)
 
@@ -386,13 +391,13 @@ async def test_every_process_offers_to_keep_house_and_one_of_them_does(
     async with broker(url) as app, broker(url):
         await app.source(subscription(PLAIN))
         await app.publish(PLAIN, [message()])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await app.provider_backlog())[0]:
                 await asyncio.sleep(0.02)
         links = Links("queue", lambda: app.database.known_settings, 1)
         await links.rows("DROP FUNCTION fastlane.take_chore")
         caplog.set_level("DEBUG", "fastlane.pubsub")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "was not kept" not in caplog.text:
                 await asyncio.sleep(0.02)
         await links.close()
@@ -420,12 +425,13 @@ async def test_two_that_run_into_each_other_are_done_again(url: str) -> None:
 async def test_a_call_that_gets_no_answer_is_given_up_with_its_connection(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastlane.pubsub.providers.postgres.links.CALL_SECONDS", 0.3)
     async with broker(url) as app:
         links = Links("queue", lambda: app.database.known_settings, 1)
         first = await links.value("SELECT pg_backend_pid()")
-        with pytest.raises(BrokerUnavailable, match="TimeoutError"):
-            await links.value("SELECT pg_sleep(60)")
+        with monkeypatch.context() as patch:
+            patch.setattr("fastlane.pubsub.providers.postgres.links.CALL_SECONDS", 0.3)
+            with pytest.raises(BrokerUnavailable, match="TimeoutError"):
+                await links.value("SELECT pg_sleep(60)")
         assert await links.value("SELECT pg_backend_pid()") != first
         closing = asyncio.ensure_future(links.value("SELECT pg_sleep(60)"))
         await asyncio.sleep(0.1)
@@ -443,7 +449,7 @@ async def test_a_doorbell_goes_on_ringing_after_the_server_s_absence() -> None:
             with pytest.raises(BrokerUnavailable):
                 await source.receive(1)
             server.start()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while True:
                     try:
                         await source.receive(1)
