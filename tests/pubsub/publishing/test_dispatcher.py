@@ -74,7 +74,7 @@ def running(
         publisher = Gated()
         dispatcher = Dispatcher("events", publisher, CAPABILITIES, PubSubOptions(**options))
         lane = lane_of(BoundTopic(name="t", physical="t", ordered=ordered))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await test(publisher, dispatcher, lane)
             await dispatcher.close()
         assert dispatcher.outgoing == 0
@@ -258,11 +258,11 @@ def test_each_of_several_has_a_timeout_of_its_own() -> None:
 
         pauses = [0.0, 0.0, 0.05, 0.15]
         took = await asyncio.gather(*(waited(str(number), pause) for number, pause in enumerate(pauses)))
-        assert all(0.19 < each < 1.0 for each in took), took
+        assert all(0.49 < each < 10 for each in took), took
         publisher.gate.set()
         await dispatcher.publish(lane, message("after"))
 
-    running(test, publish_timeout=0.2)
+    running(test, publish_timeout=0.5)
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -277,7 +277,7 @@ def test_a_request_that_hangs_ends_with_the_timeout_and_the_lane_goes_on(ordered
         await dispatcher.publish(lane, message("d", "k"))
         assert publisher.calls == [["a"], ["b", "c"], ["d"]]
 
-    running(test, ordered=ordered, publish_timeout=0.1)
+    running(test, ordered=ordered, publish_timeout=0.5)
 
 
 def test_publishing_waits_while_too_much_is_outgoing() -> None:
@@ -320,7 +320,7 @@ def test_who_finds_no_room_in_time_is_turned_away() -> None:
         publisher.gate.set()
         await dispatcher.publish(lane, message("d"))
 
-    running(test, max_outgoing=1, publish_timeout=0.1)
+    running(test, max_outgoing=1, publish_timeout=0.5)
 
 
 def test_a_cancelled_wait_for_room_gives_its_place_away() -> None:
@@ -476,19 +476,19 @@ def test_a_cancelled_publish_whose_request_hangs_frees_its_key_after_the_timeout
         publisher.gate.set()
         await dispatcher.publish(lane, message("b", "k"))
 
-    running(test, ordered=True, publish_timeout=0.1)
+    running(test, ordered=True, publish_timeout=0.5)
 
 
 def test_the_timeout_of_several_starts_anew_with_each_that_is_confirmed() -> None:
     async def test(publisher: Gated, dispatcher: Dispatcher, lane: Lane) -> None:
         async def slow(topic: BoundTopic, messages: Sequence[Outgoing]) -> Sequence[str | Exception]:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             return ["id"] * len(messages)
 
         publisher.publish = slow  # type: ignore[method-assign]
         await dispatcher.publish_many(lane, [message(str(n), "k") for n in range(50)])
 
-    running(test, ordered=True, publish_timeout=0.25)
+    running(test, ordered=True, publish_timeout=1)
 
 
 def test_closing_waits_for_what_is_under_way_and_lets_nothing_in() -> None:
@@ -591,7 +591,7 @@ def test_whatever_happens_everybody_gets_an_answer_and_keys_keep_their_order(see
         dispatcher = Dispatcher("moody", publisher, CAPABILITIES, options)
         lane = lane_of(BoundTopic(name="t", physical="t", ordered=ordered))
         tasks = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             for number in range(150):
                 key = random.choice("abcd")
                 texts = [f"{key}{number:04}{n}" for n in range(random.choice((1, 1, 1, 5)))]
