@@ -224,9 +224,16 @@ class _Placing:
                 (provider, bound.physical, f"subscription {one.source!r}")
                 for one, bound in placement.subscriptions.values()
             ]
+            if placement.provider.capabilities.dead_letters == "received":  # they are a topic, a queue of their own
+                dead = [
+                    (provider, bound.dead, f"what is dead of {one.source!r}")
+                    for one, bound in placement.subscriptions.values()
+                ]
+                topics += dead
+                subscriptions += dead
         for group in (topics, subscriptions):
             for one, other in itertools.pairwise(sorted(group)):
-                if one[:2] == other[:2]:
+                if one[:2] == other[:2] and not one[2].startswith("what"):  # else the subscriptions are told already
                     self._mistakes.append(
                         f"{one[2]} and {other[2]} are both called {one[1]!r} at provider {one[0]!r}\n"
                         "    mend: set another name for one of them in [pubsub.topics]"

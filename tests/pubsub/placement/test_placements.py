@@ -203,6 +203,18 @@ def test_two_that_would_be_one_at_the_broker_are_refused() -> None:
     )
 
 
+def test_what_would_be_among_the_dead_letters_of_another_is_refused() -> None:
+    one = subscribed(subscribed(Topic("a", Event), "b"), "b-dead")
+    (mistake,) = mistakes(one, providers={"cloud": AWS}, pubsub={"provider": "cloud"})
+    assert mistake.startswith(
+        "subscription 'a/b-dead' and what is dead of 'a/b' are both called 'a-b-dead' at provider 'cloud'"
+    )
+    two = subscribed(Topic("c", Event), "d"), Topic("c-d-dead", Event)
+    (mistake,) = mistakes(*two, providers={"fast": NSQ}, pubsub={"provider": "fast"})
+    assert mistake.startswith("topic 'c-d-dead' and what is dead of 'c/d' are both called 'c-d-dead' at")
+    assert mistakes(one, *two, pubsub={"provider": "local"}) == []
+
+
 def test_what_could_not_be_understood_at_import_is_told() -> None:
     topic: Topic[Any] = Topic("one", Event)
 
