@@ -35,16 +35,18 @@ class Broker(abc.ABC):
 
     Attributes:
         kind: as in ``[providers.NAME]``.
-        pace: seconds that what is "soon" here may take at most.
+        pace: seconds that what is "soon" here may take at most, on a busy machine too; less than a usual lease of 30 s.
         least_backoff: of a retry, in seconds.
-        ack_deadline: a short one.
+        ack_deadline: a short one, within which a busy machine still extends it.
+        repeats: two receives at the same moment may hand out the same message.
         host, port: where it listens; for relays.
     """
 
     kind: str
-    pace = 5.0
+    pace = 15.0
     least_backoff = 0.1
-    ack_deadline = 1.0
+    ack_deadline = 3.0
+    repeats = False
     host = "127.0.0.1"
     port = 0
 
@@ -53,6 +55,11 @@ class Broker(abc.ABC):
         module, _, name = KINDS[self.kind].partition(":")
         capabilities: Capabilities = getattr(import_module(module), name).capabilities
         return capabilities
+
+    @property
+    def longer(self) -> float:
+        """Seconds that a handler takes which outlives its lease: two leases where those are short."""
+        return max(2.2 * min(self.ack_deadline, 3.0), self.ack_deadline + 0.5)
 
     @abc.abstractmethod
     def options(self, address: str | None = None) -> dict[str, Any]:
@@ -96,8 +103,7 @@ class Local(Broker):
 class Nsq(Broker):
     kind = "nsq"
     least_backoff = 0.2
-    ack_deadline = 2.0
-    pace = 12.0  # on a new channel a deferral may come 5 s late
+    pace = 20.0  # on a new channel a deferral may come 5 s late
 
     def __init__(self, directory: Path) -> None:
         self._server = Nsqd(directory)
@@ -126,8 +132,9 @@ class Nsq(Broker):
 class Aws(Broker):
     kind = "aws"
     least_backoff = 1.0
-    ack_deadline = 2.0
-    pace = 15.0
+    pace = 20.0
+    # As SQS says of standard queues; moto looks whether a message is visible and then marks it, without a lock.
+    repeats = True
 
     def __init__(self, directory: Path) -> None:
         self._server = MotoServer()

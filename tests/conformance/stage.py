@@ -108,7 +108,7 @@ class Stage:
         mode = "test" if self.broker.kind == "memory" else "serve"
         service = _Service(
             self.configuration(address, **pubsub),
-            Surroundings(mode=mode, index=index, workers=workers, boot_timeout=10.0),  # type: ignore[arg-type]
+            Surroundings(mode=mode, index=index, workers=workers, boot_timeout=30.0),  # type: ignore[arg-type]
         )
         service.chosen = topics
         return service

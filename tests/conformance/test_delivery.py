@@ -4,16 +4,19 @@ import asyncio
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import pytest
 from msgspec import Struct
 
 from fastlane.errors import Unavailable
 from fastlane.pubsub import Attribute, Batch, Message, MessageTooLarge, Reject, Retry
+from fastlane.pubsub.consumption import consumption
 from tests.conformance.stage import Stage
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 
 class Event(Struct):
@@ -25,6 +28,11 @@ class Event(Struct):
 def quick(stage: Stage, attempts: int | None = 10) -> Retry:
     least = stage.broker.least_backoff
     return Retry(min_backoff=least, max_backoff=4 * least, max_attempts=attempts)
+
+
+def handled(stage: Stage, got: list[T]) -> list[T]:
+    """What was handled, sorted: exactly, but where the broker may hand out one message twice, each once."""
+    return sorted(set(got) if stage.broker.repeats else got)
 
 
 async def test_a_message_arrives_with_all_that_is_known_of_it(stage: Stage) -> None:
@@ -44,7 +52,7 @@ async def test_a_message_arrives_with_all_that_is_known_of_it(stage: Stage) -> N
         assert message.value == Event(1, country="Île-de-France ✓")
         assert message.attributes == {"country": "Île-de-France ✓", "trace": "a b=c;%"}
         assert message.attempt == 1
-        assert abs((message.published_at - before).total_seconds()) < 10
+        assert abs((message.published_at - before).total_seconds()) < 60
         assert message.published_at.tzinfo is not None
         assert message.broker_id
         await app.quiet()
@@ -67,8 +75,8 @@ async def test_every_subscription_gets_every_message(stage: Stage) -> None:
 
     async with stage.running(topic) as app:
         await topic.publish_many([Event(number) for number in range(50)])
-        await app.until(lambda: len(one) >= 50 and len(two) >= 50)
-    assert sorted(one) == sorted(two) == list(range(50))
+        await app.until(lambda: len(set(one)) == 50 and len(set(two)) == 50)
+    assert handled(stage, one) == handled(stage, two) == list(range(50))
 
 
 async def test_two_workers_share_the_messages_of_a_subscription(stage: Stage) -> None:
@@ -83,9 +91,9 @@ async def test_two_workers_share_the_messages_of_a_subscription(stage: Stage) ->
 
     async with stage.running(topic, index=0, workers=2) as app, stage.running(topic, index=1, workers=2):
         await topic.publish_many([Event(number) for number in range(100)])
-        await app.until(lambda: len(got) >= 100)
+        await app.until(lambda: len(set(got)) == 100)
         await app.quiet()
-    assert sorted(got) == list(range(100))
+    assert handled(stage, got) == list(range(100))
 
 
 async def test_a_failed_message_comes_again_with_backoff_and_its_attempts_count(stage: Stage) -> None:
@@ -206,12 +214,12 @@ async def test_a_handler_that_outlives_the_deadline_keeps_its_message(stage: Sta
     @topic.subscribe("slow", ack_deadline=stage.broker.ack_deadline)
     async def handle(message: Message[Event]) -> None:
         attempts.append(message.attempt)
-        await asyncio.sleep(2.5 * min(stage.broker.ack_deadline, 4.0))
+        await asyncio.sleep(stage.broker.longer)
         done.append(message.value.number)
 
     async with stage.running(topic) as app:
         await topic.publish(Event(1))
-        await app.until(lambda: done, 40.0)
+        await app.until(lambda: done, 60.0)
         await app.quiet(stage.broker.ack_deadline + 0.5)
     assert attempts == [1]
     assert done == [1]
@@ -226,31 +234,37 @@ async def test_one_that_computes_without_a_pause_does_so_too(stage: Stage) -> No
     @topic.subscribe("computing", ack_deadline=stage.broker.ack_deadline)
     async def handle(message: Message[Event]) -> None:
         attempts.append(message.attempt)
-        time.sleep(2.5 * min(stage.broker.ack_deadline, 4.0))  # the event loop stands still
+        time.sleep(stage.broker.longer)  # the event loop stands still
 
     async with stage.running(topic) as app:
         await topic.publish(Event(1))
-        await app.until(lambda: attempts, 40.0)
+        await app.until(lambda: attempts, 60.0)
         await app.quiet(stage.broker.ack_deadline + 0.5)
     assert attempts == [1]
 
 
 async def test_no_more_handlers_run_than_may(stage: Stage) -> None:
     topic = stage.topic(Event)
-    running = most = handled = 0
+    running = most = 0
+    done: set[int] = set()
+    full = asyncio.Event()
 
     @topic.subscribe("bounded", max_concurrency=3)
     async def handle(event: Event) -> None:
-        nonlocal running, most, handled
+        nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == 3:
+            full.set()
+        await full.wait()
         await asyncio.sleep(0.02)
         running -= 1
-        handled += 1
+        done.add(event.number)
 
     async with stage.running(topic) as app:
         await topic.publish_many([Event(number) for number in range(30)])
-        await app.until(lambda: handled >= 30, 3 * stage.broker.pace)
+        await app.until(full.is_set)
+        await app.until(lambda: len(done) == 30, 3 * stage.broker.pace)
     assert most == 3
 
 
@@ -270,10 +284,10 @@ async def test_filters_look_at_attributes(stage: Stage) -> None:
     async with stage.running(topic) as app:
         countries = ["se", "no", "fi", "dk"]
         await topic.publish_many([Event(number, country=countries[number % 4]) for number in range(20)])
-        await app.until(lambda: len(swedish) >= 5 and len(either) >= 10)
+        await app.until(lambda: len(set(swedish)) >= 5 and len(set(either)) >= 10)
         await app.quiet()
-    assert sorted(swedish) == [0, 4, 8, 12, 16]
-    assert sorted(either) == sorted(number for number in range(20) if number % 4 in (1, 2))
+    assert handled(stage, swedish) == [0, 4, 8, 12, 16]
+    assert handled(stage, either) == [number for number in range(20) if number % 4 in (1, 2)]
 
 
 async def test_a_batch_handler_takes_lists_and_marks_each(stage: Stage) -> None:
@@ -294,10 +308,12 @@ async def test_a_batch_handler_takes_lists_and_marks_each(stage: Stage) -> None:
 
     async with stage.running(topic) as app, app.administrator() as administrator:
         await topic.publish_many([Event(number) for number in range(20)])
-        await app.until(lambda: len(done) >= 19, 3 * stage.broker.pace)
-        (letter,) = await dead_letters(stage, app, administrator, app.bound(topic, "batched"))
-        assert letter.reason == "rejected"
-    assert sorted(done) == [number for number in range(20) if number != 4]
+        await app.until(lambda: len(set(done)) >= 19, 3 * stage.broker.pace)
+        letters = await dead_letters(stage, app, administrator, app.bound(topic, "batched"))
+        assert handled(stage, [(letter.payload, letter.reason) for letter in letters]) == [
+            (b'{"number":4,"key":"","country":"se"}', "rejected")
+        ]
+    assert handled(stage, done) == [number for number in range(20) if number != 4]
     assert max(batches) <= 10
     assert max(batches) > 1
 
@@ -314,9 +330,10 @@ async def test_an_exception_retries_the_whole_batch(stage: Stage) -> None:
 
     async with stage.running(topic) as app:
         await topic.publish_many([Event(number) for number in range(3)])
-        await app.until(lambda: sorted(n for batch in batches[1:] for n in batch) >= [0, 1, 2], 3 * stage.broker.pace)
+        await app.until(lambda: {n for batch in batches[1:] for n in batch} == {0, 1, 2}, 3 * stage.broker.pace)
         await app.quiet()
-    assert sorted(number for batch in batches[1:] for number in batch) == batches[0] or len(batches[0]) < 3
+    # Those of the first batch twice, and those that came too late for it once.
+    assert sorted(number for batch in batches for number in batch) == sorted([0, 1, 2, *batches[0]])
 
 
 async def test_a_delayed_message_waits(stage: Stage) -> None:
@@ -329,11 +346,11 @@ async def test_a_delayed_message_waits(stage: Stage) -> None:
 
     async with stage.running(topic) as app:
         started = time.monotonic()
-        await topic.publish(Event(1), delay=2)
+        await topic.publish(Event(1), delay=3)
         await topic.publish(Event(2))
         await app.until(lambda: len(times) == 2, 2 * stage.broker.pace)
     if stage.broker.kind != "memory":
-        assert times[1] - started >= 1.9
+        assert times[1] - started >= 2.9
         assert times[2] - started < times[1] - started
 
 
@@ -380,8 +397,8 @@ async def test_any_text_survives(stage: Stage) -> None:
     texts = ["", "\x00\x01\x1f", "\ufffe\uffff", "</a>&", "\U0001f600", "\r\n\t", '"\\"', "\x7f\x85\u2028"]
     async with stage.running(topic) as app:
         await topic.publish_many([Text(text) for text in texts])
-        await app.until(lambda: len(got) >= len(texts))
-    assert sorted(got) == sorted(texts)
+        await app.until(lambda: len(set(got)) == len(texts))
+    assert handled(stage, got) == sorted(texts)
 
 
 async def test_drain_finishes_what_runs_and_hands_back_the_rest_without_an_attempt(stage: Stage) -> None:
@@ -406,21 +423,23 @@ async def test_drain_finishes_what_runs_and_hands_back_the_rest_without_an_attem
         await app.until(lambda: len(started) >= 4)
         await app.drain(10.0)
         assert sorted(done) == sorted(started)
-        first = len(done)
+        first = len(set(done))
     slow = False
     async with stage.running(topic) as app:
         # Not after the lease of 30 s: what was not started was handed back.
         await app.until(lambda: len(set(done)) == 12, stage.broker.pace)
         await app.quiet()
-    assert sorted(done) == list(range(12))
+    assert handled(stage, done) == list(range(12))
     assert first < 12
     if stage.broker.capabilities.exact_attempts:
         assert set(attempts) == {1}
 
 
-async def test_drain_cancels_at_its_end_and_hands_back(stage: Stage) -> None:
+async def test_drain_cancels_at_its_end_and_hands_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     if stage.broker.kind == "memory":
         pytest.skip("the broker in memory ends with its app")
+    # A worker has half a second for its last calls, which a broker on a busy machine may take.
+    monkeypatch.setattr(consumption, "_LAST_CALLS", 10.0)
     topic = stage.topic(Event)
     started: list[int] = []
     done: list[int] = []
@@ -438,7 +457,7 @@ async def test_drain_cancels_at_its_end_and_hands_back(stage: Stage) -> None:
         await app.until(lambda: started)
         began = time.monotonic()
         await app.drain(0.3)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # not the 60 s of the handler
     stuck = False
     async with stage.running(topic) as app:
         await app.until(lambda: done)  # a shutdown is no failure: max_attempts=1 was not reached
@@ -453,15 +472,15 @@ async def test_publishing_waits_for_a_broker_that_is_away_and_consuming_goes_on_
     async def handle(event: Event) -> None:
         got.append(event.number)
 
-    async with stage.running(topic, publish_timeout=30) as app:
+    async with stage.running(topic, publish_timeout=60) as app:
         await topic.publish(Event(1))
         await app.until(lambda: got == [1])
         async with stage.broker.away():
             publishing = [asyncio.ensure_future(topic.publish(Event(number))) for number in range(2, 6)]
             await asyncio.sleep(1.0)
             assert not any(task.done() for task in publishing)
-        await asyncio.wait_for(asyncio.gather(*publishing), 35)
-        await app.until(lambda: set(got) == {1, 2, 3, 4, 5}, 35)
+        await asyncio.gather(*publishing)
+        await app.until(lambda: set(got) == {1, 2, 3, 4, 5}, 40)
 
 
 async def test_a_publish_that_is_not_confirmed_in_time_is_unavailable(stage: Stage) -> None:
@@ -471,6 +490,11 @@ async def test_a_publish_that_is_not_confirmed_in_time_is_unavailable(stage: Sta
             began = time.monotonic()
             with pytest.raises(Unavailable):
                 await topic.publish(Event(1))
-            assert 0.5 < time.monotonic() - began < 4
-        await asyncio.sleep(1.0)
-        await topic.publish(Event(2))
+            assert 0.5 < time.monotonic() - began < 9  # not the 10 s of a usual publish
+        end = time.monotonic() + 2 * stage.broker.pace
+        while True:
+            try:
+                await topic.publish(Event(2))
+                break
+            except Unavailable:
+                assert time.monotonic() < end, "it does not come back"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -62,7 +63,7 @@ async def test_resets_and_a_black_hole_lose_nothing(stage: Stage) -> None:
 
     async with (
         Relay(stage.broker.host, stage.broker.port) as relay,
-        stage.running(topic, address=relay.address, publish_timeout=30) as app,
+        stage.running(topic, address=relay.address, publish_timeout=60) as app,
     ):
         await topic.publish_many(range(50))
         relay.reset()
@@ -74,7 +75,7 @@ async def test_resets_and_a_black_hole_lose_nothing(stage: Stage) -> None:
         await asyncio.sleep(2.0)
         relay.mode = "pass"
         relay.reset()
-        await asyncio.wait_for(asyncio.gather(*publishing), 40)
+        await asyncio.gather(*publishing)
         await app.until(lambda: got >= set(range(80)), 60.0)
 
 
@@ -98,10 +99,15 @@ async def test_the_event_loop_is_never_blocked_by_a_broker_that_fails(stage: Sta
             await asyncio.sleep(0.001)
 
     async with Relay(stage.broker.host, stage.broker.port) as relay, stage.running(topic, address=relay.address):
+        await topic.publish(0)  # what a client reads and compiles for its first call is no failure of the broker
+        # Nor is what the collector finds of earlier tests.
+        gc.collect()
+        gc.freeze()
         watching = asyncio.ensure_future(watch())
         await topic.publish_many(range(20))
         for _ in range(3):
             relay.reset()
             await asyncio.gather(*(topic.publish(number) for number in range(5)), return_exceptions=True)
         watching.cancel()
+        gc.unfreeze()
     assert busiest < 0.05

@@ -89,21 +89,24 @@ async def test_behind_a_dead_head_the_next_one_is_handled(stage: Stage) -> None:
 
 async def test_messages_without_a_common_key_do_not_wait_for_each_other(stage: Stage) -> None:
     topic = stage.topic(Step, order_by="key")
-    running = most = handled = 0
+    running = 0
+    done: set[int] = set()
+    together = asyncio.Event()
 
     @topic.subscribe("steps", max_concurrency=8)
     async def handle(step: Step) -> None:
-        nonlocal running, most, handled
+        nonlocal running
         running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.2)
+        if running > 1:
+            together.set()
+        await together.wait()
         running -= 1
-        handled += 1
+        done.add(step.number)
 
     async with stage.running(topic) as app:
         await topic.publish_many([Step(f"k{number}", number) for number in range(16)])
-        await app.until(lambda: handled >= 16, 4 * stage.broker.pace)
-    assert most > 1
+        await app.until(together.is_set)
+        await app.until(lambda: len(done) == 16, 4 * stage.broker.pace)
 
 
 async def test_a_published_twice_dedupe_id_is_delivered_once(stage: Stage) -> None:
