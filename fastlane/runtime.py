@@ -12,12 +12,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, cast
 
 from fastlane.errors import ConfigurationError
 from fastlane.resources.configuration import ResourceConfiguration, hide_values
-from fastlane.resources.configuration.reading import Loaded, load, referenced_secrets, resolve
+from fastlane.resources.configuration.reading import Loaded, examine, load, located, referenced_secrets, resolve
 from fastlane.resources.declaration import Kind, declared_kinds
 from fastlane.resources.handoff import Handoff
 from fastlane.resources.service import SecretKeeper, Service
@@ -70,14 +71,18 @@ class Runtime:
         loaded = self._loaded = load(self.surroundings)
         self._keeper = None
         self._referenced = referenced_secrets(loaded)
-        self._make_services(resolve(loaded))
-        mistakes = self._undeclared()
+        examined = examine(loaded)
+        self._make_services(examined.configuration)
+        mistakes = [*examined.mistakes, *self._undeclared()]
+        later: list[str] = []
         for service in self.services:
-            found = self._mistakes(service)
+            found = examined.mistakes_of(service.name, partial(self._mistakes, service))
             # What stands in the place of a secret that nobody has yet is looked at again when it is known.
-            if not self._referenced or service is self._keeper:
+            if self._referenced and service is not self._keeper:
+                later += found
+            else:
                 mistakes += found
-        _complain(mistakes)
+        _complain([*mistakes, *later] if mistakes else [])
 
     def _make_services(self, configuration: ResourceConfiguration) -> None:
         """Make them; the one that knows the secrets stays when the others are made anew because of the secrets."""
@@ -112,9 +117,8 @@ class Runtime:
             found = list(service.check())
         except ConfigurationError as error:  # such as a name that is declared twice
             found = [str(error)]
-        # What begins with a table is a mistake in the file, which the service does not know.
         name = "" if self._loaded is None else self._loaded.name
-        return [f"{name}: {mistake}" if name and mistake.startswith("[") else mistake for mistake in found]
+        return [located(name, mistake) for mistake in found]
 
     # Once per boot
 

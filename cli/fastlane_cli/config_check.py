@@ -12,7 +12,7 @@ import click
 from fastlane.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from fastlane.resources.configuration import Loaded, ResourceConfiguration
+    from fastlane.resources.configuration import Examined, Loaded, ResourceConfiguration
     from fastlane.resources.surroundings import Surroundings
     from fastlane.secrets import SecretsService
 
@@ -66,7 +66,7 @@ class _Check:
         self.mistakes: list[str] = []
 
     def run(self) -> None:
-        from fastlane.resources.configuration import resolve
+        from fastlane.resources.configuration import examine, hide_values
         from fastlane.server.options import ServeOptions
 
         try:
@@ -74,13 +74,12 @@ class _Check:
         except ConfigurationError as error:
             self.mistakes.append(str(error))
         secrets = self._check_secrets()
-        try:
-            configuration = resolve(self._loaded, secrets)
-        except ConfigurationError as error:
-            self.mistakes += [line for line in _whole(str(error)) if line not in self.mistakes]
-            return
-        self._check_services(configuration)
-        self.rows = [*_rows(configuration, self._surroundings), *self.rows]
+        examined = examine(self._loaded, secrets)
+        hide_values(examined.configuration)
+        self.mistakes += [mistake for mistake in examined.mistakes if mistake not in self.mistakes]
+        self._check_services(examined)
+        if not examined.failed:  # else a default would be shown for what stands there
+            self.rows = [*_rows(examined.configuration, self._surroundings), *self.rows]
 
     def _serve(self) -> dict[str, object]:
         table = self._loaded.document.get("serve", {})
@@ -88,6 +87,7 @@ class _Check:
 
     def _check_secrets(self) -> _Found | None:
         """The secrets that were found; None where they can't be looked at from here."""
+        from fastlane.resources.configuration.reading import located
         from fastlane.secrets import SecretsService
 
         try:
@@ -96,7 +96,7 @@ class _Check:
         except ConfigurationError as error:
             self.mistakes += _whole(str(error))
             return None
-        wrong = list(service.check())
+        wrong = [located(self._loaded.name, mistake) for mistake in service.check()]
         self.mistakes += wrong
         is_local = service.configuration.secrets.provider in _LOCAL_SOURCES
         found = asyncio.run(_read(service)) if is_local and not wrong else None
@@ -107,11 +107,13 @@ class _Check:
             self.mistakes.append(service.explain(found.missing))
         return found
 
-    def _check_services(self, configuration: ResourceConfiguration) -> None:
+    def _check_services(self, examined: Examined) -> None:
+        from fastlane.resources.configuration.reading import located
         from fastlane.resources.declaration import Kind, declared_kinds
         from fastlane.runtime import SERVICES
 
         kinds: set[Kind] = declared_kinds() - {"secret"}
+        configuration = examined.configuration
         kinds |= {"topic"} if configuration.pubsub.topics else set()
         kinds |= {"database"} if configuration.sql.databases else set()
         for kind, path in SERVICES.items():
@@ -119,9 +121,10 @@ class _Check:
                 module, _, name = path.partition(":")
                 service = getattr(import_module(module), name)(configuration, self._surroundings)
                 try:
-                    self.mistakes += service.check()
+                    found = examined.mistakes_of(service.name, service.check)
                 except ConfigurationError as error:
-                    self.mistakes.append(str(error))
+                    found = [str(error)]
+                self.mistakes += [located(self._loaded.name, mistake) for mistake in found]
 
 
 class _Found:

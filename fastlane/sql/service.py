@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec import convert
 
 from fastlane.resources.configuration import DatabaseOptions, PostgresOptions, ResourceConfiguration
+from fastlane.resources.configuration.references import is_unresolved
 from fastlane.resources.declaration import declared_kinds, declared_resources
 from fastlane.resources.service import Service
 from fastlane.resources.surroundings import Surroundings
@@ -106,7 +107,7 @@ class SqlService(Service):
                 databases=servers.count(settings.server),
                 reserved=options.reserved,
                 messages=MESSAGE_CONNECTIONS if self._is_broker(name) else 0,
-                cron=CRON_CONNECTIONS if self._has_cron_runs(name) else 0,
+                cron=CRON_CONNECTIONS if self._works and self._ticks and self._has_cron_runs(name) else 0,
                 outbox=OUTBOX_CONNECTIONS if self._works and "topic" in declared_kinds() else 0,
             )
             pool = Pool(name, settings, options, sharing=sharing, tells=self.surroundings.index == 0)
@@ -149,11 +150,19 @@ class SqlService(Service):
         """Whether this process runs what was declared; a script and a test do not."""
         return self.surroundings.mode in ("serve", "dev")
 
+    @property
+    def _ticks(self) -> bool:
+        return "cron" in self.surroundings.roles
+
+    def keeps_something_in(self, name: str) -> bool:
+        """Whether messages or the runs of cron jobs are in a database, as the configuration says."""
+        return self._is_broker(name) or self._has_cron_runs(name)
+
     def _has_cron_runs(self, name: str) -> bool:
         options = self.configuration.cron
-        if not self._works or "cron job" not in declared_kinds() or "cron" not in self.surroundings.roles:
+        if "cron job" not in declared_kinds() or options.store == "local":
             return False
-        return options.store != "local" and name == (options.database or next(iter(declared_resources(Database))))
+        return name == (options.database or next(iter(declared_resources(Database))))
 
     def _tell(self) -> None:
         """Say to each database which one it is, as far as that is known: `Database.known_settings`."""
@@ -170,7 +179,7 @@ class SqlService(Service):
         mistakes = [
             f"{key}.{field}: {mistake}"
             for field, url in (("url", options.url), ("direct_url", options.direct_url))
-            if url is not None and (mistake := check_url(url)) is not None
+            if url is not None and not is_unresolved(url) and (mistake := check_url(url)) is not None
         ]
         if options.pooler and options.direct_url is None and self.configuration.sql.migrate == "boot":
             mistakes.append(

@@ -59,6 +59,53 @@ def test_everything_that_is_wrong_is_told_at_once(write: Write) -> None:
     assert outcome.out.endswith("mistakes in the configuration of service:app\n")
 
 
+MISTAKEN = """
+[pubsub]
+provider = "local"
+[pubsub.topics.user-signup]
+name = "x"
+[sql]
+instances = "many"
+[cron]
+database = "blogg"
+[secrets.names]
+MAIL_KEI = "x"
+"""
+TOLD = (
+    "fastlane.toml: sql.instances: expected a whole number at least 1, got 'many'",
+    "fastlane.toml: [pubsub.topics.user-signup]: no topic 'user-signup' is declared",
+    "fastlane.toml: [cron] database: there is no database 'blogg'",
+    "fastlane.toml: [secrets] names.MAIL_KEI: no secret of this name is declared",
+)
+
+
+def test_mistakes_of_every_kind_come_together(write: Write) -> None:
+    directory = write("service.py", APP).parent
+    write("fastlane.toml", MISTAKEN)
+    outcome = run(directory, "config", "check", "service:app")
+    assert [told for told in TOLD if told not in outcome.out] == []
+    outcome = run(directory, "serve", "service:app", "--port", "0")
+    assert outcome.code == 2
+    assert [told for told in TOLD if told not in outcome.err] == []
+
+
+def test_what_can_not_be_referred_to_hides_no_other_mistake(write: Write) -> None:
+    directory = write("service.py", APP).parent
+    write(
+        "fastlane.toml",
+        '[pubsub]\nprovider = "local"\n[pubsub.topics.user-signup]\nname = { file = "none" }\n'
+        '[sql.databases.blog]\nurl = { env = "DATABASE_URL" }\n[sql.databases.other]\nurl = { secret = "NO" }\n',
+    )
+    for verb in (("config", "check", "service:app"), ("serve", "service:app", "--port", "0")):
+        outcome = run(directory, *verb)
+        text = outcome.out + outcome.err
+        assert "fastlane.toml: sql.databases.blog.url: the variable DATABASE_URL is not set" in text
+        assert "pubsub.topics.user-signup.name: " in text
+        assert "fastlane.toml: [pubsub.topics.user-signup]: no topic 'user-signup' is declared" in text
+        assert "fastlane.toml: sql.databases.other: no database 'other' is declared" in text
+        assert "expected postgresql://" not in text
+
+
 def test_what_has_no_provider_is_missing_unless_it_may_be_embedded(write: Write) -> None:
     directory = write("service.py", APP).parent
     outcome = run(directory, "config", "check", "service:app")

@@ -15,7 +15,15 @@ from fastlane.resources.configuration.providers import (
     ProviderOptions,
 )
 from fastlane.resources.configuration.pubsub import PubSubOptions, SubscriptionOptions, TopicOptions
-from fastlane.resources.configuration.reading import Loaded, load, referenced_secrets, resolve, secrets_options
+from fastlane.resources.configuration.reading import (
+    Examined,
+    Loaded,
+    examine,
+    load,
+    referenced_secrets,
+    resolve,
+    secrets_options,
+)
 from fastlane.resources.configuration.secrets import SecretsOptions
 from fastlane.resources.configuration.sql import DatabaseOptions, PoolOptions, SqlOptions
 
@@ -23,6 +31,7 @@ __all__ = [
     "AwsOptions",
     "CronOptions",
     "DatabaseOptions",
+    "Examined",
     "GcpOptions",
     "Loaded",
     "LocalOptions",
@@ -37,6 +46,7 @@ __all__ = [
     "SqlOptions",
     "SubscriptionOptions",
     "TopicOptions",
+    "examine",
     "hide_values",
     "load",
     "referenced_secrets",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import inspect
 
-from fastlane.resources.configuration.references import FORMS, References, is_reference
+from fastlane.resources.configuration.references import FORMS, References, is_reference, unresolved
 from fastlane.resources.configuration.table import hidden_kind, quantity_reader
 
 __all__ = ["Conversion", "described", "did_you_mean", "dotted"]
@@ -30,16 +30,22 @@ class Conversion:
 
     def __init__(self, references: References) -> None:
         self._references = references
+        self._failures = 0
         self.mistakes: list[tuple[Path, str]] = []
 
     def convert(self, annotation: Any, value: object, path: Path) -> Any:
-        """A value of the type ``annotation``; None where a mistake was noted."""
-        before = len(self.mistakes)
+        """A value of the type ``annotation``; None where there is a mistake that leaves none.
+
+        A text that is referred to and can't be had is a mistake, too, but something can stand for it: the rest is
+        looked at nevertheless.
+        """
+        before = self._failures
         found = self._convert(inspect.type_info(annotation), value, path)
-        return None if len(self.mistakes) > before else found
+        return None if self._failures > before else found
 
     def add(self, path: Path, sentence: str) -> None:
         """Note a mistake."""
+        self._failures += 1
         self.mistakes.append((path, sentence))
 
     def _fail(self, path: Path, sentence: str) -> Any:
@@ -53,11 +59,15 @@ class Conversion:
         source = ""
         if is_reference(value) and any(isinstance(member, inspect.StrType | inspect.LiteralType) for member in members):
             assert isinstance(value, dict)
+            ((form, name),) = value.items()
             try:
                 text = self._references.resolve(value)
             except ValueError as error:
-                return self._fail(path, str(error))
-            ((form, name),) = value.items()
+                is_text = read is None and any(isinstance(member, inspect.StrType) for member in members)
+                if not is_text or not isinstance(name, str):
+                    return self._fail(path, str(error))
+                self.mistakes.append((path, str(error)))
+                return unresolved(name, form)
             source = f"{'the variable' if form == 'env' else form} {name}"
             hidden = True
             value = text
@@ -108,7 +118,7 @@ class Conversion:
         return self._fail((*path, tag_field), f"{choices}, got {tag!r}{did_you_mean(tag, tags)}")
 
     def _struct(self, struct: inspect.StructType, value: dict[str, object], path: Path) -> Any:
-        before = len(self.mistakes)
+        before = self._failures
         fields = {field.encode_name: field for field in struct.fields}
         values: dict[str, Any] = {}
         for key, item in value.items():
@@ -119,7 +129,7 @@ class Conversion:
         for key, field in fields.items():
             if field.required and key not in value:
                 self.add((*path, key), f"missing: expected {described(field.type)}")
-        if len(self.mistakes) > before:
+        if self._failures > before:
             return _FAILED
         try:
             return struct.cls(**values)

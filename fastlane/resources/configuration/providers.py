@@ -61,6 +61,8 @@ class NsqOptions(Table, frozen=True, tag_field="kind", tag="nsq"):
         super().__post_init__()
         if not self.nsqd and not self.lookupd:
             raise ValueError("give nsqd, lookupd, or both")
+        if self.nsqd_http and not self.lookupd and len(self.nsqd_http) != len(self.nsqd):
+            raise ValueError(f"nsqd_http has {len(self.nsqd_http)} addresses for {len(self.nsqd)} nsqd: give one for each")
 
 
 class AwsOptions(Table, frozen=True, tag_field="kind", tag="aws"):
@@ -83,6 +85,7 @@ class AwsOptions(Table, frozen=True, tag_field="kind", tag="aws"):
         super().__post_init__()
         if (self.access_key_id is None) is not (self.secret_access_key is None):
             raise ValueError("give access_key_id and secret_access_key, or neither")
+        _check_url("endpoint_url", self.endpoint_url)
 
 
 class GcpOptions(Table, frozen=True, tag_field="kind", tag="gcp"):
@@ -98,6 +101,10 @@ class GcpOptions(Table, frozen=True, tag_field="kind", tag="gcp"):
     endpoint: str | None = None
     credentials: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_url("endpoint", self.endpoint)
+
 
 class PostgresOptions(Table, frozen=True, tag_field="kind", tag="postgres"):
     """A declared database as the broker.
@@ -111,6 +118,11 @@ class PostgresOptions(Table, frozen=True, tag_field="kind", tag="postgres"):
 
 class MemoryOptions(Table, frozen=True, tag_field="kind", tag="memory"):
     """Inside the process; for tests. No file can ask for it."""
+
+
+def _check_url(key: str, url: str | None) -> None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ValueError(f"{key}: expected http://host:port, got {url!r}")
 
 
 ProviderOptions: TypeAlias = LocalOptions | NsqOptions | AwsOptions | GcpOptions | PostgresOptions

@@ -14,11 +14,22 @@ from fastlane.errors import ConfigurationError
 from fastlane.resources.configuration.conversion import Conversion, did_you_mean, dotted
 from fastlane.resources.configuration.document import ResourceConfiguration
 from fastlane.resources.configuration.hiding import hide_values
-from fastlane.resources.configuration.references import References
+from fastlane.resources.configuration.references import References, is_unresolved, mentions_unresolved
 from fastlane.resources.configuration.secrets import SecretsOptions
 from fastlane.resources.surroundings import Surroundings
 
-__all__ = ["DEFAULT", "DEV_DEFAULT", "Loaded", "load", "referenced_secrets", "resolve", "secrets_options"]
+__all__ = [
+    "DEFAULT",
+    "DEV_DEFAULT",
+    "Examined",
+    "Loaded",
+    "examine",
+    "load",
+    "located",
+    "referenced_secrets",
+    "resolve",
+    "secrets_options",
+]
 
 DEFAULT = "fastlane.toml"
 DEV_DEFAULT = "fastlane.dev.toml"
@@ -48,6 +59,27 @@ class Loaded(NamedTuple):
     def directory(self) -> Path:
         """Where a relative ``{ file = … }`` begins."""
         return Path(self.path).parent if self.path else Path.cwd()
+
+
+class Examined(NamedTuple):
+    """What a file says, as far as it can be told.
+
+    Attributes:
+        configuration: with ``<env X>`` and its like for what can't be had, and defaults for the tables that failed.
+        mistakes: lines, see `resolve`.
+        failed: names of tables with a mistake that leaves nothing of them.
+    """
+
+    configuration: ResourceConfiguration
+    mistakes: list[str]
+    failed: frozenset[str]
+
+    def mistakes_of(self, service: str, check: Callable[[], Iterable[str]]) -> list[str]:
+        """What the service of this name finds wrong, without what follows from mistakes that are told already."""
+        tables = {service, "providers"} if service == "pubsub" else {service}
+        if tables & self.failed:
+            return []
+        return [mistake for mistake in check() if not mentions_unresolved(mistake)]
 
 
 def load(surroundings: Surroundings, environment: Mapping[str, str] | None = None) -> Loaded:
@@ -87,10 +119,20 @@ def resolve(loaded: Loaded, secrets: Callable[[str], str] | None = None) -> Reso
         ConfigurationError: every mistake, a line each: the file, the path of the key, what was expected and what is
             there.
     """
+    examined = examine(loaded, secrets)
+    if examined.mistakes:
+        raise ConfigurationError("\n".join(examined.mistakes))
+    hide_values(examined.configuration)
+    return examined.configuration
+
+
+def examine(loaded: Loaded, secrets: Callable[[str], str] | None = None) -> Examined:
+    """As `resolve`, without an end at the first kind of mistake: what is known is enough to look for others."""
     conversion = _conversion(loaded, secrets)
     options = _secrets_options(loaded, conversion)
     known = _tables()
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {} if options is None else {"secrets": options}
+    failed = set() if options is not None else {"secrets"}
     for key, value in loaded.document.items():
         if key not in known:
             known_names = [*known, _SERVE]
@@ -101,12 +143,20 @@ def resolve(loaded: Loaded, secrets: Callable[[str], str] | None = None) -> Reso
             elif not isinstance(value, dict):
                 conversion.add((key,), f"expected a table, [{key}], got {value!r}")
         elif key != "secrets":
-            values[key] = conversion.convert(known[key], value, (key,))
-    _check_names(values, conversion)
-    _complain(loaded, conversion)
-    configuration = ResourceConfiguration(**values, secrets=options)
-    hide_values(configuration)
-    return configuration
+            found = conversion.convert(known[key], value, (key,))
+            if found is None:
+                failed.add(key)
+            else:
+                values[key] = found
+    if not failed & {"providers", "pubsub"}:  # a mistake in there was noted, and may explain what is missing
+        _check_names(values, conversion)
+    return Examined(ResourceConfiguration(**values), list(_lines(loaded.name, conversion.mistakes)), frozenset(failed))
+
+
+def located(name: str, mistake: str) -> str:
+    """A service's ``mistake`` with the file before it, where it begins with a table: the service does not know it."""
+    is_of_file = mistake.startswith(("[", *(f"{table}." for table in _tables())))
+    return f"{name}: {mistake}" if name and is_of_file else mistake
 
 
 def secrets_options(loaded: Loaded) -> SecretsOptions:
@@ -117,7 +167,8 @@ def secrets_options(loaded: Loaded) -> SecretsOptions:
     """
     conversion = _conversion(loaded, None)
     options = _secrets_options(loaded, conversion)
-    _complain(loaded, conversion)
+    if conversion.mistakes or options is None:
+        raise ConfigurationError("\n".join(_lines(loaded.name, conversion.mistakes)))
     return options
 
 
@@ -148,11 +199,11 @@ def _conversion(loaded: Loaded, secrets: Callable[[str], str] | None) -> Convers
     return Conversion(References(loaded.environment, loaded.directory, secrets))
 
 
-def _secrets_options(loaded: Loaded, conversion: Conversion) -> SecretsOptions:
+def _secrets_options(loaded: Loaded, conversion: Conversion) -> SecretsOptions | None:
     own = Conversion(References(loaded.environment, loaded.directory, allow_secrets=False))
     found = own.convert(SecretsOptions, loaded.document.get("secrets", {}), ("secrets",))
     conversion.mistakes += own.mistakes
-    return found if isinstance(found, SecretsOptions) else SecretsOptions()
+    return found if isinstance(found, SecretsOptions) else None
 
 
 def _tables() -> dict[str, Any]:
@@ -162,23 +213,19 @@ def _tables() -> dict[str, Any]:
 def _check_names(values: Mapping[str, Any], conversion: Conversion) -> None:
     """A provider that a topic names must be there."""
     providers, pubsub = values.get("providers", {}), values.get("pubsub")
-    if pubsub is None or providers is None:  # a mistake in there was noted, and may explain this one
+    if pubsub is None:
         return
     chosen: dict[tuple[str, ...], str | None] = {("pubsub", "provider"): pubsub.provider}
     chosen |= {("pubsub", "topics", name, "provider"): topic.provider for name, topic in pubsub.topics.items()}
     for path, provider in chosen.items():
-        if provider is not None and provider != _LOCAL and provider not in providers:
+        is_known = provider is None or provider == _LOCAL or provider in providers or is_unresolved(provider)
+        if provider is not None and not is_known:
             known = [*providers, _LOCAL]
             conversion.add(path, f"there is no provider {provider!r}{did_you_mean(provider, known)}{_mend(provider)}")
 
 
 def _mend(provider: str) -> str:
     return f"\n    mend: add [providers.{provider}] with its kind, or write one of those that are there"
-
-
-def _complain(loaded: Loaded, conversion: Conversion) -> None:
-    if conversion.mistakes:
-        raise ConfigurationError("\n".join(_lines(loaded.name, conversion.mistakes)))
 
 
 def _lines(name: str, mistakes: Iterable[tuple[tuple[str | int, ...], str]]) -> Iterable[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["FORMS", "References", "is_reference", "is_unresolved", "unresolved"]
+__all__ = ["FORMS", "References", "is_reference", "is_unresolved", "mentions_unresolved", "unresolved"]
 
 FORMS = ("env", "file", "secret")
 """Exactly one of them is the key of a reference."""
@@ -20,14 +20,19 @@ def is_reference(value: object) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in FORMS
 
 
-def unresolved(name: str) -> str:
-    """What stands for a secret while nobody has resolved it."""
-    return f"<secret {name}>"
+def unresolved(name: str, form: str = "secret") -> str:
+    """What stands for a value that is referred to while nobody has it."""
+    return f"<{form} {name}>"
 
 
 def is_unresolved(value: str) -> bool:
     """Whether ``value`` is what `unresolved` answers."""
-    return value.startswith("<secret ") and value.endswith(">")
+    return value.startswith(tuple(f"<{form} " for form in FORMS)) and value.endswith(">")
+
+
+def mentions_unresolved(text: str) -> bool:
+    """Whether what `unresolved` answers stands in ``text``: then it says nothing about the value itself."""
+    return any(f"<{form} " in text for form in FORMS)
 
 
 class References:
