@@ -15,7 +15,7 @@ from pathlib import Path
 __all__ = ["PLAIN", "SECONDS", "Served", "wait_until"]
 
 PLAIN = """
-import asyncio, os, sys, time
+import asyncio, os, time
 VERSION = "one"
 
 async def app(scope, receive, send):
@@ -27,7 +27,7 @@ async def app(scope, receive, send):
                 return
     path, _, seconds = scope["path"].partition("~")
     if seconds:
-        print("begun:", path, file=sys.stderr, flush=True)
+        os.write(2, f"begun: {path}\\n".encode())  # at once, or lines of two workers would mix
     if path == "/sleep":
         await asyncio.sleep(float(seconds))
     elif path == "/block_the_loop":
@@ -147,7 +147,7 @@ class Served:
 
     def has_begun(self, path: str, count: int = 1) -> None:
         """Wait until ``count`` requests for a path that takes its time are being handled."""
-        wait_until(lambda: self.text.count(f"begun: {path}") >= count, what=f"{count} of {path}")
+        self.wait_for(rf"(?s)(begun: {path}\b.*){{{count}}}")
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -159,14 +159,14 @@ class Served:
 
     def wait(self, seconds: float = SECONDS) -> int:
         code = self.process.wait(seconds)
-        self._reader.join(SECONDS)
+        self._reader.join(5.0)  # a successor of the server has the other end, too
         return code
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._reader.join(SECONDS)
+        self._reader.join(5.0)  # a successor of the server has the other end, too
         assert self.process.stderr is not None
         self.process.stderr.close()
 
