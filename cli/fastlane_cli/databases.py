@@ -32,7 +32,10 @@ class Place:
         is_embedded: it lives in the project's own server.
     """
 
-    def __init__(self, database: Database, settings: ConnectionSettings, *, is_embedded: bool) -> None:
+    def __init__(
+        self, service: SqlService, database: Database, settings: ConnectionSettings, *, is_embedded: bool
+    ) -> None:
+        self.service = service
         self.database = database
         self.settings = settings
         self.is_embedded = is_embedded
@@ -67,6 +70,12 @@ class Place:
                 ) from error
             yield connection
 
+    async def keeps_tables(self, connection: asyncpg.Connection) -> bool:
+        """Whether the framework's own tables belong into it."""
+        from fastlane.sql.preparation import keeps_tables
+
+        return await keeps_tables(self.service, self.database, connection)
+
     def migrators(self) -> list[Migrator]:
         """The framework's own, and the user's."""
         from fastlane.sql.migrations import Migrator
@@ -87,7 +96,8 @@ class Place:
 
         async with self.connected() as connection:
             framework, own = migrators
-            await framework.apply(connection, waiting)
+            if await self.keeps_tables(connection):
+                await framework.apply(connection, waiting)
             applied = await own.apply(connection, waiting)
         for migration in applied:
             click.echo(f"{self.name}: {migration.title} applied")
@@ -124,4 +134,4 @@ END $$
 def places_of(service: SqlService, chosen: Iterable[Database]) -> list[Place]:
     """Where they are; after `SqlService.receive`."""
     embedded = service.embedded_names
-    return [Place(one, service.settings_of(one.name), is_embedded=one.name in embedded) for one in chosen]
+    return [Place(service, one, service.settings_of(one.name), is_embedded=one.name in embedded) for one in chosen]

@@ -76,10 +76,11 @@ def status(name: str | None, as_json: bool, **options: Any) -> None:
         for place in places:
             framework, own = place.migrators()
             async with place.connected() as connection:
-                tables = await framework.status(connection)
-                rows.append(
-                    _described(place.name, await own.status(connection), is_ready=not (tables.pending or tables.edited))
-                )
+                is_ready = True
+                if await place.keeps_tables(connection):
+                    tables = await framework.status(connection)
+                    is_ready = not (tables.pending or tables.edited)
+                rows.append(_described(place.name, await own.status(connection), is_ready=is_ready))
         return rows
 
     rows = _with_places(options, name, work)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
 
-from fastlane.errors import ConfigurationError
+from fastlane.errors import CompileError, ConfigurationError
 from fastlane.resources.declaration import Kind, NotBound, Place, Resource
 from fastlane.sql.errors import ForkedPool
 from fastlane.sql.inbox import Joined, claimed, current
@@ -31,6 +31,8 @@ Ts = TypeVarTuple("Ts")
 REPEATABLE = ("40001", "40P01")
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 
+OWN_NAME = "fastlane"
+
 
 class Database(Resource["Bound"], Queries):
     """A PostgreSQL database, declared by name. Which one it is, the configuration says when the app boots.
@@ -50,7 +52,15 @@ class Database(Resource["Bound"], Queries):
     kind: ClassVar[Kind] = "database"
 
     def __init__(self, name: str, *, migrations: str | None = "migrations") -> None:
-        super().__init__(name, Place.of_caller())
+        place = Place.of_caller()
+        if name == OWN_NAME:
+            raise CompileError(
+                f"a database can't be called {name!r}: so its ledger of migrations calls the framework's own tables",
+                mend="call it by what is in it, such as Database('shop')",
+                file=place.file,
+                line=place.line,
+            )
+        super().__init__(name, place)
         self.migrations = migrations
         self.told: ConnectionSettings | None = None
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from fastlane.errors import ConfigurationError, FastlaneError
 from fastlane.resources.configuration import DatabaseOptions
+from fastlane.resources.declaration import declared_kinds
 from fastlane.sql.embedded import PORT, EmbeddedServer, Watch, clone_for_test, create_database, drop_database
 from fastlane.sql.migrations import Migration, Migrator, read_migrations
 from fastlane.sql.settings import ConnectionSettings
@@ -26,6 +27,7 @@ __all__ = [
     "connected",
     "embedded_urls",
     "hold_server",
+    "keeps_tables",
     "migrations_of",
     "prepare_databases",
     "recreate",
@@ -34,6 +36,11 @@ __all__ = [
 
 PATIENCE = 0.8
 """Of the boot timeout, for a server that can't be reached: what says so must come before the boot is given up."""
+
+TABLES = """
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'fastlane'),
+       has_database_privilege(current_database(), 'CREATE')
+"""
 
 logger = logging.getLogger("fastlane.sql")
 
@@ -56,14 +63,34 @@ async def prepare_databases(
     names = service.embedded_names
     server = await hold_server(stack) if names else None
     for name, database in databases.items():
-        migrators = [Migrator.of_framework(), Migrator(name, migrations_of(database))]
+        migrators = [Migrator.of_framework(), Migrator(name, migrations_of(database))]  # mistakes are told first
         if server is not None and name in names:
             urls[name] = await _embedded(service, server, name, migrators, stack)
         else:
             settings = service.settings_of(name)
             applies = service.surroundings.mode == "dev" or service.configuration.sql.migrate == "boot"
-            await _migrate(name, settings, migrators, service, applies=applies)
+            async with _reached(name, settings, service) as connection:
+                if not await keeps_tables(service, database, connection):
+                    migrators = migrators[1:]
+                await _migrate(connection, migrators, service, applies=applies)
     return urls
+
+
+async def keeps_tables(service: SqlService, database: Database, connection: Any) -> bool:
+    """Whether the framework's own tables belong into a database. Into one that is another tool's (``migrations=None``)
+    only where something is kept in it: a warehouse that the app may but read has no room for them."""
+    if database.migrations is not None or service.keeps_something_in(database.name):
+        return True
+    exists, may_create = await connection.fetchrow(TABLES)
+    if exists or "topic" not in declared_kinds():
+        return bool(exists)
+    if not may_create:
+        logger.warning(
+            "database %r: its tables for publish(tx=) and once= are missing, and this role may not make them: what "
+            "needs them will fail",
+            database.name,
+        )
+    return bool(may_create)
 
 
 async def embedded_urls(service: SqlService, stack: AsyncExitStack) -> dict[str, str]:
@@ -119,7 +146,8 @@ async def _embedded(
     service: SqlService, server: EmbeddedServer, name: str, migrators: Sequence[Migrator], stack: AsyncExitStack
 ) -> str:
     async def migrate(physical: str) -> None:
-        await _migrate(name, _settings(server, physical), migrators, service, applies=True)
+        async with _reached(name, _settings(server, physical), service) as connection:
+            await _migrate(connection, migrators, service, applies=True)
 
     if service.surroundings.mode != "test":
         await create_database(server, name)
@@ -131,15 +159,12 @@ async def _embedded(
     return _url(server, fresh)
 
 
-async def _migrate(
-    name: str, settings: ConnectionSettings, migrators: Sequence[Migrator], service: SqlService, *, applies: bool
-) -> None:
-    async with _reached(name, settings, service) as connection:
-        for migrator in migrators:
-            if applies:
-                await migrator.apply(connection, lambda: service.extend("waiting for another machine's migration"))
-            else:
-                await migrator.check(connection)
+async def _migrate(connection: Any, migrators: Sequence[Migrator], service: SqlService, *, applies: bool) -> None:
+    for migrator in migrators:
+        if applies:
+            await migrator.apply(connection, lambda: service.extend("waiting for another machine's migration"))
+        else:
+            await migrator.check(connection)
 
 
 @asynccontextmanager
@@ -148,23 +173,46 @@ async def _reached(name: str, settings: ConnectionSettings, service: SqlService)
 
     Raises:
         ConfigurationError: it can, and refuses.
-        FastlaneError: it can't, for most of the boot's time.
+        FastlaneError: it can't, for most of the boot's time; or it went away.
     """
     import asyncpg  # type: ignore[import-untyped,unused-ignore]
+
+    async with AsyncExitStack() as stack:
+        connection = await _patiently(name, settings, service, stack)
+        try:
+            yield connection
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise ConfigurationError(
+                f"database {name!r}: {error}\n"
+                "    mend: GRANT its role what it needs: to serve, USAGE on the schema fastlane and rights on what is "
+                "in it; to migrate, CREATE on the database"
+            ) from error
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            raise FastlaneError(
+                f"database {name!r}: the connection was lost: {type(error).__name__}: {error}\n    mend: start again"
+            ) from error
+
+
+async def _patiently(name: str, settings: ConnectionSettings, service: SqlService, stack: AsyncExitStack) -> Any:
+    import asyncpg
 
     loop = asyncio.get_running_loop()
     patience = PATIENCE * service.surroundings.boot_timeout
     deadline, is_told = loop.time() + patience, False
     while True:
         try:
-            async with connected(settings) as connection:
-                yield connection
-                return
+            return await stack.enter_async_context(connected(settings))
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
             raise ConfigurationError(
                 f"database {name!r}: {error}\n    mend: see url and password in [sql.databases.{name}]"
             ) from error
-        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.CannotConnectNowError,
+            asyncpg.TooManyConnectionsError,
+        ) as error:
             if loop.time() >= deadline:
                 raise FastlaneError(
                     f"database {name!r} can't be reached within {patience:g} s: {type(error).__name__}: {error}\n"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from fastlane.errors import ConfigurationError, FastlaneError
-from fastlane.resources.configuration import DatabaseOptions, ResourceConfiguration, SqlOptions
+from fastlane.pubsub import Topic
+from fastlane.resources.configuration import DatabaseOptions, PostgresOptions, ResourceConfiguration, SqlOptions
 from fastlane.resources.surroundings import Surroundings
 from fastlane.sql import Database
+from fastlane.sql.migrations.ledger import Applied, Ledger
 from fastlane.sql.preparation import connected, migrations_of
 from fastlane.sql.service import SqlService
 from tests.servers.postgres import Postgres
@@ -25,10 +29,11 @@ def postgres() -> object:
         yield server
 
 
-def service(url: str, migrate: str = "check", boot_timeout: float = 10.0) -> SqlService:
+def service(url: str, migrate: str = "check", boot_timeout: float = 10.0, *, broker: bool = False) -> SqlService:
     options = SqlOptions(migrate=migrate, databases={"blog": DatabaseOptions(url=url)})  # type: ignore[arg-type]
     surroundings = Surroundings(mode="serve", boot_timeout=boot_timeout)
-    return SqlService(ResourceConfiguration(sql=options), surroundings)
+    providers = {"queue": PostgresOptions(database="blog")} if broker else {}
+    return SqlService(ResourceConfiguration(sql=options, providers=dict(providers)), surroundings)
 
 
 def blog(tmp_path: Path, *migrations: str) -> Database:
@@ -89,6 +94,77 @@ def test_one_that_does_not_come_is_told_before_the_boot_is_given_up(tmp_path: Pa
     url = f"postgresql://postgres@/postgres?host={tmp_path}"
     with pytest.raises(FastlaneError, match=r"database 'blog' can't be reached within 0\.8 s: FileNotFoundError"):
         asyncio.run(service(url, boot_timeout=1.0).prepare())
+    assert db.name == "blog"
+
+
+@pytest.fixture
+def reader(postgres: Postgres) -> Iterator[str]:
+    """The url of a database whose role may but read."""
+    postgres.sql("CREATE DATABASE warehouse")
+    postgres.sql("CREATE ROLE reader LOGIN; CREATE TABLE facts (a int); GRANT SELECT ON facts TO reader", "warehouse")
+    yield postgres.url("warehouse", user="reader")
+    postgres.sql("DROP DATABASE warehouse WITH (FORCE)")
+    postgres.sql("DROP ROLE reader")
+
+
+@pytest.mark.parametrize("migrate", ["check", "boot"])
+def test_a_database_of_another_tool_needs_no_tables_of_ours(
+    reader: str, migrate: str, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = Database("blog", migrations=None)
+    asyncio.run(service(reader, migrate).prepare())
+    topic = Topic("blog-facts", int)
+    asyncio.run(service(reader, migrate).prepare())
+    assert "database 'blog': its tables for publish(tx=) and once= are missing" in caplog.text
+    with pytest.raises(ConfigurationError, match="pending" if migrate == "check" else "permission denied for database"):
+        asyncio.run(service(reader, migrate, broker=True).prepare())
+    assert postgres.sql("SELECT to_regnamespace('fastlane') IS NULL", "warehouse") == "t"
+    del db, topic
+
+
+def test_a_role_without_rights_on_our_tables_is_told_what_to_grant(reader: str, postgres: Postgres) -> None:
+    db = Database("blog")
+    asyncio.run(service(postgres.url("warehouse"), "boot").prepare())
+    with pytest.raises(ConfigurationError, match=r"database 'blog': permission denied for schema fastlane\n.*GRANT"):
+        asyncio.run(service(reader).prepare())
+    del db
+
+
+def test_a_connection_that_is_lost_meanwhile_is_told(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = blog(tmp_path)
+    looked = Ledger.applied
+
+    async def lost(ledger: Ledger) -> list[Applied]:
+        postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fastlane blog'")
+        return await looked(ledger)
+
+    monkeypatch.setattr(Ledger, "applied", lost)
+    with pytest.raises(FastlaneError, match="database 'blog': the connection was lost: "):
+        asyncio.run(service(postgres.url("postgres")).prepare())
+    assert db.name == "blog"
+
+
+def test_a_server_whose_connections_are_all_taken_is_waited_for(
+    postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "fastlane.sql")
+    db = blog(tmp_path)
+    postgres.sql("CREATE DATABASE crowded")
+    postgres.sql("CREATE ROLE one LOGIN CONNECTION LIMIT 1; GRANT CREATE ON DATABASE crowded TO one")
+    url = postgres.url("crowded", user="one")
+
+    async def main() -> None:
+        taken = await asyncpg.connect(url)
+        preparing = asyncio.ensure_future(service(url, "boot", boot_timeout=60).prepare())
+        while "can't be reached, trying again: too many connections" not in caplog.text:
+            assert not preparing.done()
+            await asyncio.sleep(0.02)
+        await taken.close()
+        await preparing
+
+    asyncio.run(main())
     assert db.name == "blog"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fastlane.cron import cron
-from fastlane.errors import ConfigurationError
+from fastlane.errors import CompileError, ConfigurationError
 from fastlane.pubsub import Topic
 from fastlane.resources.configuration import DatabaseOptions, PoolOptions, ResourceConfiguration, SqlOptions
 from fastlane.resources.surroundings import ALL_ROLES, Mode, Role, Surroundings
@@ -47,6 +47,11 @@ def test_a_database_without_a_url_is_a_mistake_unless_it_may_be_embedded() -> No
     assert service(embedded=True).check() == []
     assert service("dev").check() == []
     assert service("test").check() == []
+
+
+def test_a_database_can_not_have_the_name_of_our_own_ledger() -> None:
+    with pytest.raises(CompileError, match="a database can't be called 'fastlane'"):
+        Database("fastlane")
 
 
 def test_every_mistake_of_the_configuration_is_told_at_once() -> None:
