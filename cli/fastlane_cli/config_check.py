@@ -189,5 +189,7 @@ def _provider(configuration: ResourceConfiguration, name: str | None) -> str:
     if name is None:
         return ""
     options = configuration.providers.get(name)
+    if options is None and name != "local":
+        return name
     kind = "local" if options is None else str(options.__struct_config__.tag)
     return name if name == kind else f"{name} ({kind})"

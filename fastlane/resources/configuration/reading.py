@@ -10,11 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+import msgspec
+
 from fastlane.errors import ConfigurationError
 from fastlane.resources.configuration.conversion import Conversion, did_you_mean, dotted
 from fastlane.resources.configuration.document import ResourceConfiguration
 from fastlane.resources.configuration.hiding import hide_values
-from fastlane.resources.configuration.references import References, is_unresolved, mentions_unresolved
+from fastlane.resources.configuration.references import (
+    References,
+    is_unresolved,
+    mentions_unresolved,
+    unresolved,
+)
 from fastlane.resources.configuration.secrets import SecretsOptions
 from fastlane.resources.surroundings import Surroundings
 
@@ -210,18 +217,23 @@ def _tables() -> dict[str, Any]:
     return get_type_hints(ResourceConfiguration, include_extras=True)
 
 
-def _check_names(values: Mapping[str, Any], conversion: Conversion) -> None:
-    """A provider that a topic names must be there."""
+def _check_names(values: dict[str, Any], conversion: Conversion) -> None:
+    """A provider that a topic names must be there. Where it is not, something else stands there from here on."""
     providers, pubsub = values.get("providers", {}), values.get("pubsub")
     if pubsub is None:
         return
-    chosen: dict[tuple[str, ...], str | None] = {("pubsub", "provider"): pubsub.provider}
-    chosen |= {("pubsub", "topics", name, "provider"): topic.provider for name, topic in pubsub.topics.items()}
-    for path, provider in chosen.items():
-        is_known = provider is None or provider == _LOCAL or provider in providers or is_unresolved(provider)
-        if provider is not None and not is_known:
-            known = [*providers, _LOCAL]
-            conversion.add(path, f"there is no provider {provider!r}{did_you_mean(provider, known)}{_mend(provider)}")
+
+    def checked(path: tuple[str, ...], options: Any) -> Any:
+        provider = options.provider
+        if provider is None or provider == _LOCAL or provider in providers or is_unresolved(provider):
+            return options
+        known = [*providers, _LOCAL]
+        conversion.add(path, f"there is no provider {provider!r}{did_you_mean(provider, known)}{_mend(provider)}")
+        return msgspec.structs.replace(options, provider=unresolved(provider, "provider"))
+
+    pubsub = checked(("pubsub", "provider"), pubsub)
+    topics = {name: checked(("pubsub", "topics", name, "provider"), topic) for name, topic in pubsub.topics.items()}
+    values["pubsub"] = msgspec.structs.replace(pubsub, topics=topics)
 
 
 def _mend(provider: str) -> str:

@@ -11,6 +11,9 @@ __all__ = ["FORMS", "References", "is_reference", "is_unresolved", "mentions_unr
 FORMS = ("env", "file", "secret")
 """Exactly one of them is the key of a reference."""
 
+_UNRESOLVED = ("<env ", "<file ", "<secret ", "<provider ")
+"""How what `unresolved` answers begins."""
+
 LONGEST = 1 << 20
 """Bytes of a file that is referred to: more is no password, and no URL."""
 
@@ -27,12 +30,12 @@ def unresolved(name: str, form: str = "secret") -> str:
 
 def is_unresolved(value: str) -> bool:
     """Whether ``value`` is what `unresolved` answers."""
-    return value.startswith(tuple(f"<{form} " for form in FORMS)) and value.endswith(">")
+    return value.startswith(_UNRESOLVED) and value.endswith(">")
 
 
 def mentions_unresolved(text: str) -> bool:
     """Whether what `unresolved` answers stands in ``text``: then it says nothing about the value itself."""
-    return any(f"<{form} " in text for form in FORMS)
+    return any(beginning in text for beginning in _UNRESOLVED)
 
 
 class References:

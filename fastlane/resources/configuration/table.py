@@ -40,14 +40,21 @@ def _above_zero(read: Reader, unit: str) -> Reader:
 _POSITIVE_TIME = _above_zero(seconds, "a duration")
 _POSITIVE_SIZE = _above_zero(octets, "a size")
 
+# The bounds and patterns of the members are for editors: the reader says the same in words.
+_TimeText: TypeAlias = Annotated[str, Meta(pattern=r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?\s*$")]
+_SizeText: TypeAlias = Annotated[str, Meta(pattern=r"^\s*[0-9]+(\.[0-9]+)?\s*([bB]|[kKmMgG]([iI]?[bB])?)?\s*$")]
+
 DurationText: TypeAlias = Annotated[
-    float | str, Meta(description="Seconds, or a text such as 10m. Above zero.", extra={"read": _POSITIVE_TIME})
+    Annotated[float, Meta(gt=0)] | _TimeText,
+    Meta(description="Seconds, or a text such as 10m. Above zero.", extra={"read": _POSITIVE_TIME}),
 ]
 PauseText: TypeAlias = Annotated[
-    float | str, Meta(description="Seconds, or a text such as 10m. Zero is one.", extra={"read": seconds})
+    Annotated[float, Meta(ge=0)] | _TimeText,
+    Meta(description="Seconds, or a text such as 10m. Zero is one.", extra={"read": seconds}),
 ]
 SizeText: TypeAlias = Annotated[
-    int | str, Meta(description="Bytes, or a text such as 256KiB. Above zero.", extra={"read": _POSITIVE_SIZE})
+    Annotated[int, Meta(ge=1)] | _SizeText,
+    Meta(description="Bytes, or a text such as 256KiB. Above zero.", extra={"read": _POSITIVE_SIZE}),
 ]
 HiddenText: TypeAlias = Annotated[str, Meta(extra={"hidden": "text"})]
 """A password or a key: no error, log or command shows it."""

@@ -53,6 +53,10 @@ def _accepts_word(schema: dict[str, Any], word: str, argument: Any, value: Any) 
             return len(value) <= argument
         case "minLength":
             return len(value) >= argument
+        case "exclusiveMinimum":
+            return bool(value > argument)
+        case "pattern":
+            return re.search(argument, value) is not None
         case "minimum":
             return bool(value >= argument)
         case "items":
@@ -100,6 +104,11 @@ def test_what_the_reader_takes_the_schema_allows(text: str) -> None:
         "[pubsub]\nmax_outgoing = 0",
         "[pubsub]\nmax_outgoing = { env = 'X' }",
         "[pubsub]\npublish_timeout = true",
+        "[pubsub]\npublish_timeout = '10x'",
+        "[pubsub]\npublish_timeout = 0",
+        "[pubsub]\nmax_message_size = '1PB'",
+        "[providers.events]\nkind = 'local'\nmax_bytes = -1",
+        "[secrets]\nrefresh = '5 minutes'",
         "[sql.databases.a]\npool = {}",
         "[sql.databases.a]\nurl = { env = 'X', file = 'y' }",
         "[sql.databases.a]\nurl = { vault = 'X' }",
