@@ -62,7 +62,7 @@ class NsqOptions(Table, frozen=True, tag_field="kind", tag="nsq"):
         if not self.nsqd and not self.lookupd:
             raise ValueError("give nsqd, lookupd, or both")
         if self.nsqd_http and not self.lookupd and len(self.nsqd_http) != len(self.nsqd):
-            raise ValueError(f"nsqd_http has {len(self.nsqd_http)} addresses for {len(self.nsqd)} nsqd: give one for each")
+            raise ValueError(f"nsqd_http has {len(self.nsqd_http)} addresses, and nsqd {len(self.nsqd)}")
 
 
 class AwsOptions(Table, frozen=True, tag_field="kind", tag="aws"):

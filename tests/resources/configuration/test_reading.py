@@ -169,6 +169,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             "providers.a.kind: expected one of local, nsq, aws, gcp, postgres, wri",
         ),
         ("[providers.a]\nkind = 'aws'\naccess_key_id = 'x'", "providers.a: give access_key_id and secret_access_key"),
+        ("[providers.a]\nkind = 'aws'\nendpoint_url = 'host'", "providers.a: endpoint_url: expected http://host:port"),
+        (
+            "[providers.a]\nkind = 'gcp'\nproject = 'p'\nendpoint = 'h:1'",
+            "providers.a: endpoint: expected http://host:port",
+        ),
+        (
+            "[providers.a]\nkind = 'nsq'\nnsqd = ['a:1']\nnsqd_http = ['a:2', 'b:2']",
+            "providers.a: nsqd_http has 2 addresses, and nsqd 1",
+        ),
         ("[pubsub.topics.a]\nname = 'x'\narn = 'y'", "pubsub.topics.a: give one of name and arn"),
         ("[pubsub.topics.a.subscriptions.b]\nname = 'x'\nurl = 'y'", "pubsub.topics.a.subscriptions.b: give one of"),
         ("[secrets]\nvariable = 'X'", "secrets: variable is a key of json, and the provider is env"),
