@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,8 +42,11 @@ class Mortals:
         first = next(self._ranges) * RANGE
         environment = os.environ | {"TMPDIR": tempfile.gettempdir()}
         arguments = [sys.executable, "-m", "tests.pubsub.providers.local.mortal", verb, file, log, str(first)]
+        # Also when the tests themselves are killed.
+        guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         pipe = subprocess.PIPE
-        self._living[subprocess.Popen(list(map(str, arguments)), stdout=pipe, stderr=pipe, env=environment)] = verb
+        process = subprocess.Popen([*guard, *map(str, arguments)], stdout=pipe, stderr=pipe, env=environment)
+        self._living[process] = verb
 
     def kill(self, process: subprocess.Popen[bytes], *, expected: bool = True) -> str:
         """Answers what it was."""
