@@ -75,7 +75,7 @@ async def test_every_subscription_gets_every_message(stage: Stage) -> None:
 
     async with stage.running(topic) as app:
         await topic.publish_many([Event(number) for number in range(50)])
-        await app.until(lambda: len(set(one)) == 50 and len(set(two)) == 50)
+        await app.until(lambda: len(set(one)) == 50 and len(set(two)) == 50, 3 * stage.broker.pace)
     assert handled(stage, one) == handled(stage, two) == list(range(50))
 
 
@@ -91,7 +91,7 @@ async def test_two_workers_share_the_messages_of_a_subscription(stage: Stage) ->
 
     async with stage.running(topic, index=0, workers=2) as app, stage.running(topic, index=1, workers=2):
         await topic.publish_many([Event(number) for number in range(100)])
-        await app.until(lambda: len(set(got)) == 100)
+        await app.until(lambda: len(set(got)) == 100, 3 * stage.broker.pace)
         await app.quiet()
     assert handled(stage, got) == list(range(100))
 
@@ -284,7 +284,7 @@ async def test_filters_look_at_attributes(stage: Stage) -> None:
     async with stage.running(topic) as app:
         countries = ["se", "no", "fi", "dk"]
         await topic.publish_many([Event(number, country=countries[number % 4]) for number in range(20)])
-        await app.until(lambda: len(set(swedish)) >= 5 and len(set(either)) >= 10)
+        await app.until(lambda: len(set(swedish)) >= 5 and len(set(either)) >= 10, 3 * stage.broker.pace)
         await app.quiet()
     assert handled(stage, swedish) == [0, 4, 8, 12, 16]
     assert handled(stage, either) == [number for number in range(20) if number % 4 in (1, 2)]
@@ -380,7 +380,7 @@ async def test_the_size_of_a_message_is_bounded_before_it_is_sent(stage: Stage) 
             await topic.publish(Text("x" * 262_144))
         await topic.publish(Text(""))
         await topic.publish(Text("å" * 130_000))
-        await app.until(lambda: sorted(got) == [0, 130_000])
+        await app.until(lambda: sorted(got) == [0, 130_000], 2 * stage.broker.pace)
 
 
 async def test_any_text_survives(stage: Stage) -> None:

@@ -26,7 +26,7 @@ __all__ = ["RECEIVES", "AwsSource", "Lease"]
 GRACE = 1.0
 """Seconds that a cancelled receive waits for the answer of a poll that runs."""
 SHORTEST_PAUSE = 0.01
-LONGEST_PAUSE = 0.1
+LONGEST_PAUSE = 0.2
 """Seconds between two polls of an emulator, which must not be long."""
 RECEIVES = 5
 """Most polls at the same time, while they come back full."""
