@@ -252,7 +252,10 @@ def test_what_the_back_stop_moved_is_a_dead_letter_of_the_delivery_limit(options
             # The emulator moves it when somebody asks for more.
             pull = {"maxMessages": 1, "returnImmediately": True}
             assert await bare(options, "POST", "subscriptions/signups-mail:pull", pull) == {}
-            [read] = await rig.dead_letters()
+            async with asyncio.timeout(40):
+                while not (found := await rig.dead_letters()):
+                    pass
+            [read] = found
             assert (read.id, read.reason, read.source) == (sent.id, "delivery-limit", "signups/mail")
             assert (read.attributes, read.error, read.attempt) == (sent.attributes, "", 22)
             assert await rig.administrator.replay(rig.subscription, None, 1) == 1
