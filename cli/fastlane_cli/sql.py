@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -17,11 +17,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import click
 
 from fastlane.errors import ConfigurationError
-from fastlane_cli.databases import Place, places_of
-from fastlane_cli.resources import Target, run, target_options
+from fastlane_cli import outbox
+from fastlane_cli.databases import Place
+from fastlane_cli.places import chosen_database, database_option, only, with_places
+from fastlane_cli.resources import Target, target_options
 
 if TYPE_CHECKING:
-    from fastlane.sql import Database
     from fastlane.sql.migrations import MigrationStatus
 
 __all__ = ["command"]
@@ -32,18 +33,16 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 @click.group("sql")
 def command() -> None:
-    """Databases: migrations, a prompt, a fresh start."""
+    """Databases: migrations, a prompt, a fresh start, the outbox."""
 
 
-def _database_option(function: _Command) -> _Command:
-    return click.option("--database", "name", metavar="NAME", help="Which one; needed where there are several.")(
-        function
-    )
+for _verb in (outbox.outbox, outbox.retry, outbox.drop):
+    command.add_command(_verb)
 
 
 @command.command("migrate")
 @target_options
-@_database_option
+@database_option
 def migrate(name: str | None, **options: Any) -> None:
     """Apply what is pending in TARGET's databases.
 
@@ -58,12 +57,12 @@ def migrate(name: str | None, **options: Any) -> None:
             if not await place.migrate():
                 click.echo(f"{place.name}: nothing is pending")
 
-    _with_places(options, name, work)
+    with_places(options, name, work)
 
 
 @command.command("status")
 @target_options
-@_database_option
+@database_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
 def status(name: str | None, as_json: bool, **options: Any) -> None:
     """Show what is applied, and what is pending. Exit code 1 unless all is in order.
@@ -83,7 +82,7 @@ def status(name: str | None, as_json: bool, **options: Any) -> None:
                 rows.append(_described(place.name, await own.status(connection), is_ready=is_ready))
         return rows
 
-    rows = _with_places(options, name, work)
+    rows = with_places(options, name, work)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     for row in () if as_json else rows:
@@ -101,7 +100,7 @@ def status(name: str | None, as_json: bool, **options: Any) -> None:
 
 @command.command("rollback")
 @target_options
-@_database_option
+@database_option
 @click.option("--steps", default=1, show_default=True, type=click.IntRange(1), help="So many, the newest first.")
 @click.option("--confirm", metavar="NAME", help="The database's name, instead of being asked for it.")
 def rollback(name: str | None, steps: int, confirm: str | None, **options: Any) -> None:
@@ -113,7 +112,7 @@ def rollback(name: str | None, steps: int, confirm: str | None, **options: Any) 
     """
 
     async def work(places: list[Place]) -> None:
-        place = _only(places)
+        place = only(places)
         migrator = place.migrators()[1]
         _make_sure(place, confirm, f"undo {steps} of its migrations")
         async with place.connected() as connection:
@@ -126,13 +125,13 @@ def rollback(name: str | None, steps: int, confirm: str | None, **options: Any) 
                     click.echo(f"{place.name}: nothing is left to be undone")
                     return
 
-    _with_places(options, name, work)
+    with_places(options, name, work)
 
 
 @command.command("new")
 @target_options
 @click.argument("title")
-@_database_option
+@database_option
 def new(title: str, name: str | None, **options: Any) -> None:
     """Make the file of a new migration, called TITLE.
 
@@ -142,7 +141,7 @@ def new(title: str, name: str | None, **options: Any) -> None:
     """
     from fastlane.sql.migrations import new_migration
 
-    database = _chosen(Target(**options, is_checked=False), name)
+    database = chosen_database(Target(**options, is_checked=False), name)
     if database.migrations is None:
         raise ConfigurationError(f"database {database.name!r} says migrations=None: they are another tool's")
     path = new_migration(Path(database.place.file).parent / database.migrations, title)
@@ -151,7 +150,7 @@ def new(title: str, name: str | None, **options: Any) -> None:
 
 @command.command("shell")
 @target_options
-@_database_option
+@database_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def shell(name: str | None, arguments: tuple[str, ...], **options: Any) -> None:
     """Open psql on a database.
@@ -162,20 +161,20 @@ def shell(name: str | None, arguments: tuple[str, ...], **options: Any) -> None:
     """
 
     async def work(places: list[Place]) -> int:
-        settings = _only(places).settings
+        settings = only(places).settings
         address, password = _without_password(settings.dsn, settings.current().password)
         environment = {**os.environ, **({} if password is None else {"PGPASSWORD": password})}
         program = _psql()
         with _interrupts_left_to_others():
             return subprocess.run([program, address, *arguments], env=environment).returncode
 
-    code = _with_places(options, name, work)
+    code = with_places(options, name, work)
     sys.exit(code if code >= 0 else 128 - code)
 
 
 @command.command("url")
 @target_options
-@_database_option
+@database_option
 @click.option("--show-password", is_flag=True, help="With the password in it.")
 def url(name: str | None, show_password: bool, **options: Any) -> None:
     """Print the url of a database, for other tools.
@@ -188,15 +187,15 @@ def url(name: str | None, show_password: bool, **options: Any) -> None:
     """
 
     async def work(places: list[Place]) -> str:
-        dsn = _only(places).settings.dsn
+        dsn = only(places).settings.dsn
         return dsn if show_password else _without_password(dsn)[0]
 
-    click.echo(_with_places(options, name, work))
+    click.echo(with_places(options, name, work))
 
 
 @command.command("reset")
 @target_options
-@_database_option
+@database_option
 @click.option("--confirm", metavar="NAME", help="The database's name, instead of being asked for it.")
 def reset(name: str | None, confirm: str | None, **options: Any) -> None:
     """Remove everything in a database, and migrate the empty one.
@@ -207,33 +206,14 @@ def reset(name: str | None, confirm: str | None, **options: Any) -> None:
     """
 
     async def work(places: list[Place]) -> None:
-        place = _only(places)
+        place = only(places)
         place.migrators()  # files that make no sense are told before anything is removed
         _make_sure(place, confirm, f"remove everything in the database {place.name!r}")
         await place.empty()
         await place.migrate()
         click.echo(f"{place.name}: begun anew")
 
-    _with_places(options, name, work)
-
-
-def _with_places(options: dict[str, Any], name: str | None, work: Callable[[list[Place]], Coroutine[Any, Any, T]]) -> T:
-    """Do ``work`` with the databases that are meant: ``name``, or all of them."""
-    target = Target(**options)
-
-    async def main() -> T:
-        from fastlane.resources.declaration import declared_resources
-        from fastlane.sql import Database
-        from fastlane.sql.preparation import embedded_urls
-        from fastlane.sql.service import SqlService
-
-        service = await target.service(SqlService, "database")
-        chosen = [_chosen(target, name)] if name else list(declared_resources(Database).values())
-        async with AsyncExitStack() as stack:
-            service.receive(await embedded_urls(service, stack))
-            return await work(places_of(service, chosen))
-
-    return run(main())
+    with_places(options, name, work)
 
 
 def _described(name: str, found: MigrationStatus, *, is_ready: bool) -> dict[str, Any]:
@@ -262,30 +242,6 @@ def _described(name: str, found: MigrationStatus, *, is_ready: bool) -> dict[str
     ]
     in_order = is_ready and not (found.pending or found.edited)
     return {"database": name, "in_order": in_order, "framework_tables": is_ready, "migrations": migrations}
-
-
-def _chosen(target: Target, name: str | None) -> Database:
-    from fastlane.resources.declaration import declared_resources
-    from fastlane.sql import Database
-
-    databases = declared_resources(Database)
-    if name is None and len(databases) == 1:
-        return next(iter(databases.values()))
-    if name not in databases:
-        problem = (
-            f"{target.name} declares no database {name!r}"
-            if name
-            else f"{target.name} declares {len(databases)} databases"
-        )
-        raise ConfigurationError(f"{problem}\n    mend: --database with one of {', '.join(databases) or 'none'}")
-    return databases[name]
-
-
-def _only(places: list[Place]) -> Place:
-    if len(places) != 1:
-        names = ", ".join(place.name for place in places)
-        raise ConfigurationError(f"there are {len(places)} databases\n    mend: --database with one of {names}")
-    return places[0]
 
 
 def _make_sure(place: Place, confirm: str | None, what: str) -> None:
