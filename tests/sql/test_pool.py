@@ -18,6 +18,9 @@ from fastlane.sql.sizing import Sharing
 from tests.servers.postgres import Postgres
 from tests.sql.opened import SECONDS, eventually, opened
 
+# Threads that other tests have left, or that are just ending, are nothing to this: Python warns of a fork beside them.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def busy(postgres: Postgres, url: str) -> int:
     """Sessions of the database of a url."""

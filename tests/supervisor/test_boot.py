@@ -15,7 +15,11 @@ from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.scoreboard import Scoreboard
 from fastlane.supervisor.settings import Settings
 
-pytestmark = pytest.mark.process
+# Threads that other tests have left, or that are just ending, are nothing to this: Python warns of a fork beside them.
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 class App:

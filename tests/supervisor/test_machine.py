@@ -13,6 +13,9 @@ from fastlane.supervisor.machine import Died, Machine, Mailed, Signalled, Templa
 from fastlane.supervisor.scoreboard import READY, Scoreboard
 from fastlane.supervisor.settings import Address, Settings
 
+# Threads that other tests have left, or that are just ending, are nothing to this: Python warns of a fork beside them.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def load(options):
     """What the template calls here."""

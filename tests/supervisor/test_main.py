@@ -9,6 +9,9 @@ import pytest
 from fastlane.supervisor import Address, Settings, run
 from fastlane.supervisor import main as module
 
+# Threads that other tests have left, or that are just ending, are nothing to this: Python warns of a fork beside them.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def load(options):
     raise RuntimeError("no config")

@@ -7,6 +7,9 @@ import pytest
 
 from fastlane.supervisor.scoreboard import DRAINING, EMPTY, LATENCY_BOUNDS, READY, Scoreboard
 
+# Threads that other tests have left, or that are just ending, are nothing to this: Python warns of a fork beside them.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def test_a_slot_tells_what_its_worker_wrote():
     slot = Scoreboard(2).slot(1)
