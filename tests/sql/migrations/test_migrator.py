@@ -109,7 +109,7 @@ def test_versions_of_newer_code_are_only_warned_about(
 
 
 def test_ten_that_start_at_once_apply_each_migration_once(put: Put, migrator: Make, blank: Blank) -> None:
-    put("1_create.up.sql", "CREATE TABLE posts (id int); SELECT pg_sleep(0.3);")
+    put("1_create.up.sql", "CREATE TABLE posts (id int); SELECT pg_sleep(1);")
     put("2_fill.up.sql", "INSERT INTO posts VALUES (1)")
     waits: list[None] = []
 
