@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +18,13 @@ from fastlane_cli.resources import is_embedded, known_failures_told, resource_op
 
 __all__ = ["command"]
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else ()
+_FORWARDED = (
+    tuple(getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "WINCH"))
+    if sys.platform != "win32"
+    else ()
+)
+_FROM_A_TERMINAL = frozenset({"SIGINT", "SIGQUIT", "SIGWINCH"})
+"""A terminal sends them to everything in its foreground."""
 
 
 class _Exec(click.Command):
@@ -115,5 +122,21 @@ async def _spawn(arguments: tuple[str, ...], environment: dict[str, str], descri
 
 
 def _forward(process: asyncio.subprocess.Process, number: int) -> None:
-    if number != signal.SIGINT:  # a terminal has sent it to the command, too
+    if signal.Signals(number).name in _FROM_A_TERMINAL and _is_in_foreground():
+        return  # the command has got it, too
+    with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)
+
+
+def _is_in_foreground() -> bool:
+    """Whether there is a terminal, and what is typed at it goes to this process and to what it has started."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

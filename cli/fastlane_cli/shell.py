@@ -7,6 +7,7 @@ import code
 import contextlib
 import inspect
 import sys
+import traceback
 import types
 from typing import Any
 
@@ -79,5 +80,13 @@ class _Prompt(code.InteractiveConsole):
             raise
         except KeyboardInterrupt:
             self.write("KeyboardInterrupt\n")
-        except BaseException:
-            self.showtraceback()
+        except BaseException as error:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_frame.f_code is not code:
+                trace = trace.tb_next  # what runs the prompt is nobody's business
+            self.write("".join(traceback.format_exception(type(error), error, trace)))
+
+    def showsyntaxerror(self, filename: str | None = None, **_: Any) -> None:
+        error = sys.exception()  # Python's own shows its inside where somebody has set sys.excepthook, as secrets do
+        assert error is not None
+        self.write("".join(traceback.format_exception_only(error)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,6 +73,42 @@ def test_a_variable_says_embedded_for_the_command_too(shop: Shop) -> None:
     assert (done.code, done.out) == (0, "bound\n")
     done = shop.run("exec", "app:app", "--", sys.executable, "-c", CLOSING, FASTLANE_EMBEDDED="yes")
     assert (done.code, done.out) == (0, "bound\n")
+
+
+LISTENING = """
+import signal, sys
+def told(number, frame):
+    print(signal.Signals(number).name, flush=True)
+for name in ("INT", "HUP", "QUIT", "USR1", "USR2", "WINCH"):
+    signal.signal(getattr(signal, "SIG" + name), told)
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(42))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_the_command_gets_every_signal_that_is_meant_for_it(shop: Shop) -> None:
+    command = [sys.executable, "-m", "fastlane", "exec", "app:app", "--dev", "--", sys.executable, "-c", LISTENING]
+    with subprocess.Popen(
+        command,
+        cwd=shop.directory,
+        env={**os.environ, **shop.environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # no terminal, which would have sent some of them to both
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH"):
+                process.send_signal(getattr(signal, name))
+                assert process.stdout.readline() == f"{name}\n"
+            process.terminate()
+            assert process.wait(60) == 42
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_its_help_has_an_example(shop: Shop) -> None:

@@ -55,5 +55,17 @@ def test_a_mistake_of_the_user_is_shown_and_the_prompt_goes_on(shop: Shop) -> No
     assert "still here" in done.stdout
 
 
+def test_a_mistake_of_the_user_is_shown_without_the_inside_of_the_prompt(shop: Shop) -> None:
+    shop.write(
+        "app.py", "from fastlane import App\nfrom fastlane.secrets import Secret\napp, key = App(), Secret('KEY')\n"
+    )
+    shop.write(".env", "KEY='a secret, which replaces hooks of Python'\n")
+    text = "def f():\n    raise ValueError(key.get())\n\nf()\nawait f(\n)\ndef f(:\n"
+    done = typed(shop, text, "--dev")
+    assert done.stderr.count("ValueError: ***KEY***") == 2
+    assert "SyntaxError: invalid syntax" in done.stderr
+    assert ".py" not in done.stderr.partition("Ctrl-D ends it.")[2]
+
+
 def test_its_help_has_an_example(shop: Shop) -> None:
     assert "Example: fastlane shell app:app --dev" in shop.run("shell", "--help").out
