@@ -224,7 +224,7 @@ class Session:
 
 
 async def connect(
-    settings: ConnectionSettings, *, direct: bool = False, timeout: float = CONNECT_TIMEOUT
+    settings: ConnectionSettings, *, direct: bool = False, limited: bool = False, timeout: float = CONNECT_TIMEOUT
 ) -> Connection:
     """A connection of asyncpg on the running loop, which the caller closes.
 
@@ -232,13 +232,19 @@ async def connect(
 
     Args:
         direct: around a pooler.
+        limited: ``statement_timeout`` of the configuration holds.
         timeout: seconds.
 
     Raises:
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError: it can't be reached, or refuses.
         TimeoutError: it does not answer.
     """
-    connection = await asyncpg.connect(**settings.arguments(direct=direct), timeout=timeout)
+    arguments = settings.arguments(direct=direct)
+    limit = settings.current().statement_timeout
+    if limited and limit is not None:
+        milliseconds = max(1, round(float(limit) * 1000))
+        arguments["server_settings"] = {**arguments.get("server_settings", {}), "statement_timeout": str(milliseconds)}
+    connection = await asyncpg.connect(**arguments, timeout=timeout)
     try:
         await _teach_json(connection, None)
         _keep_alive(connection)
@@ -250,7 +256,7 @@ async def connect(
 
 async def open_session(settings: ConnectionSettings, plans: Plans) -> Session:
     """A connection for a pool. Raises as `connect`."""
-    connection = await connect(settings)
+    connection = await connect(settings, limited=True)
     session = Session(connection, plans, keeps=not settings.pooler)
     await _teach_json(connection, session)
     return session

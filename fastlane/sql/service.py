@@ -186,6 +186,11 @@ class SqlService(Service):
                 f"{key}: migrations hold a lock, which a pooler in transaction mode can't\n"
                 "    mend: give a direct_url, which leads around the pooler"
             )
+        if options.pooler and options.statement_timeout is not None:
+            mistakes.append(
+                f"{key}.statement_timeout: a pooler in transaction mode keeps no setting of a session\n"
+                "    mend: leave it out, and ALTER ROLE … SET statement_timeout = … on the server"
+            )
         return mistakes
 
 

@@ -12,6 +12,7 @@ import uvloop
 from fastlane.errors import Unavailable
 from fastlane.resources.configuration import DatabaseOptions, PoolOptions
 from fastlane.sql import Database, ForkedPool
+from fastlane.sql.driver import connect
 from fastlane.sql.pool import Pool
 from fastlane.sql.settings import ConnectionSettings
 from fastlane.sql.sizing import Sharing
@@ -202,6 +203,24 @@ def test_neither_the_role_nor_temporary_tables_of_an_acquired_connection_stay(ur
                 await connection.execute("CREATE TEMPORARY TABLE books (title text)")
                 assert await connection.fetch("SELECT title FROM books") == []
             assert await db.fetch_all(str, "SELECT title FROM books") == ["kept"]
+
+    asyncio.run(main())
+
+
+def test_a_statement_may_have_a_time_limit(url: str) -> None:
+    async def main() -> None:
+        for address in (url, f"{url}&application_name=mine"):
+            async with opened(DatabaseOptions(url=address, statement_timeout=0.1), most=1) as db:
+                with pytest.raises(asyncpg.QueryCanceledError, match="statement timeout"):
+                    await db.execute("SELECT pg_sleep(30)")
+                async with db.acquire() as connection:
+                    await connection.execute("SET statement_timeout = 0")
+                assert await db.fetch_one(str, "SHOW statement_timeout") == "100ms"
+                name = await db.fetch_one(str, "SHOW application_name")
+                assert name == ("fastlane" if address == url else "mine")
+                without = await connect(db.settings, direct=True)  # as migrations do
+                assert await without.fetchval("SHOW statement_timeout") == "0"
+                await without.close()
 
     asyncio.run(main())
 

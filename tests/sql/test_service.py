@@ -195,6 +195,14 @@ def test_what_cron_jobs_and_the_outbox_connect_with_is_left_to_them(url: str) ->
     del topic, clean_up
 
 
+def test_behind_a_pooler_a_time_limit_is_refused() -> None:
+    db = Database("blog")
+    options = DatabaseOptions(url="postgresql://h/x", pooler="transaction", statement_timeout=5.0)
+    (mistake,) = service(databases={"blog": options}).check()
+    assert "sql.databases.blog.statement_timeout: a pooler" in mistake
+    del db
+
+
 def test_what_is_configured_anew_counts_from_the_next_connection_on(url: str) -> None:
     db = Database("blog")
     made = service(databases={"blog": DatabaseOptions(url=url, password="first")})

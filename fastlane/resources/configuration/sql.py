@@ -44,6 +44,8 @@ class DatabaseOptions(Table, frozen=True):
         pooler: ``transaction`` says that ``url`` is pgbouncer (or its like) in transaction mode.
         tls: as libpq's ``sslmode``; default: ``verify-full``, for a socket or loopback ``prefer``.
         ca: certificate authorities (PEM); default: the system's.
+        statement_timeout: a statement that runs for longer is ended by the server; default: what the server says. Not
+            for migrations.
         pool: see `PoolOptions`.
     """
 
@@ -53,6 +55,7 @@ class DatabaseOptions(Table, frozen=True):
     pooler: Literal["transaction"] | None = None
     tls: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
     ca: str | None = None
+    statement_timeout: DurationText | None = None
     pool: PoolOptions = msgspec.field(default_factory=PoolOptions)
 
 
