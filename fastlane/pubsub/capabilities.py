@@ -16,7 +16,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         ordering: keeps the order of a key.
         blocks_key: hands out nothing behind a message of the same key that failed and waits for its next attempt. Where
             it does not, a failed head is held here, leased, until its time has come.
-        receive_limit: how many messages one receive may bring; None: as many as asked.
+        receive_limit: how many messages one receive may bring, and how many acknowledgements fill a request; None: as
+            many as asked.
         receives: how many receives of a subscription without order may run side by side while they come back full.
         ordered_limit: how many messages one receive of an ordered subscription may bring; None: ``receive_limit``.
         ordered_receives: how many receives of an ordered subscription may run side by side. More than one only where

@@ -72,7 +72,9 @@ class Custody:
         self._blocks_key = capabilities.blocks_key
         self._lanes = Lanes() if bound.topic.ordered else None
         self._waiting = Waiting(clock, self._lanes, subscription.batch, self._doomed, self._start)
-        self.settlement = Settlement(bound, source, clock, health, troubles, self._acknowledged, changed)
+        self.settlement = Settlement(
+            bound, source, clock, health, troubles, self._acknowledged, changed, capabilities.receive_limit
+        )
         self._table = Table(health)
 
     # What is held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -30,6 +31,7 @@ class Settlement:
         acknowledged: called with each message that was acknowledged, and whether that counts: False where its lease was
             lost before.
         quiet: called when something has left, or has come to its end.
+        full: so many acknowledgements make a request, and don't wait for another one to be answered; None: they do.
 
     Attributes:
         leaving: on their way back to the broker, or to the dead letters; their leases have to be extended.
@@ -44,6 +46,7 @@ class Settlement:
         troubles: Troubles,
         acknowledged: Callable[[Held, bool], object],
         quiet: Callable[[], object],
+        full: int | None = None,
     ) -> None:
         self.leaving: set[Held] = set()
         self._bound = bound
@@ -54,7 +57,10 @@ class Settlement:
         self._acknowledged = acknowledged
         self._quiet = quiet
         self._acknowledge: list[Held] = []
-        self._flushing = False
+        self._full = math.inf if full is None else full
+        self._calls = 0
+        self._starting = False
+        self._troubled = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -72,19 +78,27 @@ class Settlement:
     # Acknowledging
 
     def acknowledge(self, held: Held) -> None:
-        """It is done for good. All that is acknowledged while a call is under way goes with the next one."""
+        """It is done for good. All that is acknowledged while a call is under way goes with the next one, which waits
+        for that unless it is full."""
         self._acknowledge.append(held)
-        if not self._flushing:
-            self._flushing = True
+        if not self._starting and (not self._calls or self._is_full):
+            self._starting = True
+            self._calls += 1
             self._spawn(self._flush())
 
+    @property
+    def _is_full(self) -> bool:
+        # While the broker takes nothing the calls under way take along what there is.
+        return len(self._acknowledge) >= self._full and not self._troubled
+
     async def _flush(self) -> None:
+        self._starting = False
         try:
-            while self._acknowledge:
+            while self._acknowledge and (self._calls == 1 or self._is_full):
                 batch, self._acknowledge = self._acknowledge, []
                 await self._acknowledge_all(batch)
         finally:
-            self._flushing = False
+            self._calls -= 1
 
     async def _acknowledge_all(self, batch: list[Held]) -> None:
         backoff, mistakes = Backoff(), 0
@@ -100,7 +114,11 @@ class Settlement:
                     mistakes += 1
                     if mistakes >= _MISTAKES:
                         return await self._acknowledge_alone(batch)
-                await sleep(self._clock, backoff.next())
+                self._troubled += 1
+                try:
+                    await sleep(self._clock, backoff.next())
+                finally:
+                    self._troubled -= 1
                 # Whatever was done meanwhile goes along.
                 if not mistakes:
                     batch += self._acknowledge

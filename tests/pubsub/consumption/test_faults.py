@@ -237,3 +237,53 @@ def test_a_bell_wakes_who_waits_and_gives_up_in_time() -> None:
         assert await bell.until(lambda: False, loop.time() + 0.01) is False
 
     run(test)
+
+
+def test_an_acknowledgement_that_hangs_does_not_hold_up_those_that_fill_a_request() -> None:
+    async def test() -> None:
+        broker, things, answer = Broker(VirtualClock()), topic(), asyncio.Event()
+
+        @things.subscribe("seen", max_concurrency=20)
+        async def see(event: Event) -> None: ...
+
+        async with consuming(things, broker, receive_limit=4, receives=3):
+            broker.gate["ack"] = answer
+            broker.publish(event(0))
+            await settle()
+            del broker.gate["ack"]
+            for n in range(1, 5):
+                broker.publish(event(n))
+            await settle()
+            assert broker.acked == ["m2", "m3", "m4", "m5"]
+            for n in range(5, 8):
+                broker.publish(event(n))
+            await settle()
+            assert len(broker.acked) == 4  # less than a request waits for the one that is under way
+            answer.set()
+            await settle()
+            assert sorted(broker.acked) == [f"m{n}" for n in range(1, 9)]
+            assert broker.calls.count("ack") == 3
+
+    run(test)
+
+
+def test_a_broker_that_takes_no_acknowledgement_is_asked_with_all_of_them_at_once() -> None:
+    async def test() -> None:
+        clock = VirtualClock()
+        broker, things = Broker(clock), topic()
+
+        @things.subscribe("seen", max_concurrency=20)
+        async def see(event: Event) -> None: ...
+
+        async with consuming(things, broker, receive_limit=4, receives=3):
+            broker.broken["ack"] = BrokerUnavailable("no route")
+            for n in range(40):
+                broker.publish(event(n))
+            await clock.advance(60)
+            assert 12 < broker.calls.count("ack") < 60
+            del broker.broken["ack"]
+            await clock.advance(6)
+            assert broker.calls.count("ack") < 64
+            assert (len(broker.acked), broker.entries) == (40, {})
+
+    run(test)
