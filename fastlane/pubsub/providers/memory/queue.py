@@ -131,7 +131,7 @@ class Queue:
                     id=message.id,
                     broker_id=stored.broker_id,
                     payload=message.payload,
-                    attributes=message.attributes,
+                    attributes=dict(message.attributes),  # as from a broker: a handler that changes them does so alone
                     ordering_key=message.ordering_key,
                     published_at=message.published_at,
                     attempt=stored.attempt,

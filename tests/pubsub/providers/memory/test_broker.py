@@ -113,6 +113,19 @@ def _backlog(waiting: int = 0, in_flight: int = 0, dead: int = 0, paused: bool =
     return Backlog(waiting, in_flight, dead, paused)
 
 
+def test_what_a_handler_does_to_the_attributes_nobody_else_sees() -> None:
+    async def test(spoken: Spoken) -> None:
+        await spoken.publish("one")
+        (first,) = await spoken.source.receive(1)
+        assert isinstance(first.attributes, dict)
+        first.attributes["a"] = "changed"
+        await spoken.source.release([first])
+        (second,) = await spoken.source.receive(1)
+        assert second.attributes == {"a": "b"}
+
+    speaking(test)
+
+
 def test_a_receive_waits_for_the_first_message_and_takes_no_more_than_it_may() -> None:
     async def test(spoken: Spoken) -> None:
         receiving = asyncio.create_task(spoken.source.receive(2))
