@@ -40,10 +40,11 @@ class Room:
         """
         if self._closed:
             raise Unavailable("no message is taken any more: the app stops")
-        if self._queue or self._entering or not self._fits(size):
+        held = self._bytes + size
+        if self._queue or self._entering or self.count >= self._most or (held > self._most_bytes and self.count):
             return False
         self.count += 1
-        self._bytes += size
+        self._bytes = held
         return True
 
     async def wait(self, size: int, deadline: float) -> None:
