@@ -85,7 +85,9 @@ class Consumers:
 
         async def open_consumption() -> Consumption:
             loop = asyncio.get_running_loop()
-            consumption = Consumption(subscription, bound, provider, share, clock if in_process else loop, begin.put)
+            consumption = Consumption(
+                subscription, bound, provider, share, clock if in_process else loop, begin.put_all
+            )
             # A `def` handler ends in a thread, also where everything else is on one event loop.
             handling.connect(Hop(loop, consumption.ended, threaded=not in_process or not subscription.is_async))
             consumption.start()

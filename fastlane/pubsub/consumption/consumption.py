@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastlane.pubsub.clock import Clock, sleep
@@ -51,7 +51,7 @@ class Consumption:
         provider: Provider,
         share: int,
         clock: Clock,
-        begin: Callable[[Run], object],
+        begin: Callable[[Sequence[Run]], object],
     ) -> None:
         self._subscription = subscription
         self._bound = bound

@@ -33,7 +33,7 @@ class Custody:
 
     Args:
         share: how many runs there may be at the same time.
-        begin: takes a run to the handlers. It comes back through `ended`.
+        begin: takes runs to the handlers. They come back through `ended`.
         changed: called when there may be room again, or nothing left.
 
     Attributes:
@@ -52,7 +52,7 @@ class Custody:
         clock: Clock,
         health: Health,
         troubles: Troubles,
-        begin: Callable[[Run], object],
+        begin: Callable[[Sequence[Run]], object],
         changed: Callable[[], object],
     ) -> None:
         self.running = 0
@@ -137,14 +137,24 @@ class Custody:
 
     def _start(self) -> None:
         """Start what can be started."""
-        while self.running < self._share and not self.draining:
-            run = self._waiting.take()
+        # PERF: the usual case by itself, here and in `ended`, and all with one call: 0.3 of 3.1 µs of a message (3.11).
+        if self.draining:
+            return
+        take = self._waiting.take
+        runs: list[Run] = []
+        while self.running < self._share:
+            run = take()
             if run is None:
                 break
             self.running += 1
-            for held in run.messages:
-                held.stage = "handed"
-            self._begin(run)
+            if type(run) is Held:
+                run.stage = "handed"
+            else:
+                for held in run.messages:
+                    held.stage = "handed"
+            runs.append(run)
+        if runs:
+            self._begin(runs)
 
     def _doomed(self, held: Held) -> None:
         """Its turn has come, and it is not to be started."""
@@ -182,8 +192,11 @@ class Custody:
                     else:
                         run.freed = True
                         self.running -= 1
-                    for held in run.messages:
-                        self._judge(held, released)
+                    if type(run) is Held:
+                        self._judge(run, released)
+                    else:
+                        for held in run.messages:
+                            self._judge(held, released)
                 elif not run.freed:
                     run.freed = True
                     self.running -= 1

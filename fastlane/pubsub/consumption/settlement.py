@@ -81,20 +81,20 @@ class Settlement:
         """It is done for good. All that is acknowledged while a call is under way goes with the next one, which waits
         for that unless it is full."""
         self._acknowledge.append(held)
-        if not self._starting and (not self._calls or self._is_full):
+        if not self._calls or len(self._acknowledge) >= self._full:
+            self._call()
+
+    def _call(self) -> None:
+        # While the broker takes nothing the calls under way take along what there is.
+        if not self._starting and not (self._calls and self._troubled):
             self._starting = True
             self._calls += 1
             self._spawn(self._flush())
 
-    @property
-    def _is_full(self) -> bool:
-        # While the broker takes nothing the calls under way take along what there is.
-        return len(self._acknowledge) >= self._full and not self._troubled
-
     async def _flush(self) -> None:
         self._starting = False
         try:
-            while self._acknowledge and (self._calls == 1 or self._is_full):
+            while self._acknowledge and (self._calls == 1 or len(self._acknowledge) >= self._full):
                 batch, self._acknowledge = self._acknowledge, []
                 await self._acknowledge_all(batch)
         finally:

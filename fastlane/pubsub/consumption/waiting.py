@@ -68,7 +68,10 @@ class Waiting:
     def add(self, held: Held) -> None:
         """It has arrived."""
         if self._lanes is None or self._lanes.join(held):
-            self.turn(held)
+            if held.doomed or self._batch is not None:
+                self.turn(held)
+            else:
+                self.ready.append(held)
 
     def turn(self, held: Held) -> None:
         """Every earlier message of its key is done."""
