@@ -181,7 +181,10 @@ class DatabaseStore(Store):
                     return await query(self._connection)
             except asyncpg.UndefinedTableError as error:
                 raise StoreUnavailable(f"{error}\n    mend: run `fastlane sql migrate APP`") from error
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except TimeoutError as error:
+                await self.close()
+                raise StoreUnavailable(f"the database did not answer within {QUERY_SECONDS:g} s") from error
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 await self.close()
                 raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
             except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ LOOK_SECONDS = LEASE_SECONDS / 3
 RENEW_SECONDS = LEASE_SECONDS / 3
 AGAIN_SECONDS = 1.0
 """Before a store that could not be reached is asked again."""
+SKEW_SECONDS = 0.1
+"""How wrong the store's time may be known before it is asked for anew."""
 MARGIN_SECONDS = 0.002
 """After a tick: the store's clock has it, too, by then."""
 
@@ -60,7 +63,7 @@ class Scheduler:
         ] = {}  # the last tick of each job that is settled, as far as this one is concerned
         self._leases: dict[str, set[_Lease]] = {}  # of the runs that are live here
         self._epoch = datetime.min  # the store's time at zero of the loop's
-        self._looked = -LOOK_SECONDS
+        self._looked = -math.inf
         self._is_lost = False
         self._stop = asyncio.Event()
 
@@ -133,6 +136,8 @@ class Scheduler:
                 try:
                     claim = await self._store.claim(job.name, tick, self._owner, job.settings.overlap)
                 except NotDue as error:
+                    if error.seconds > SKEW_SECONDS:
+                        self._looked = -math.inf  # what it knows of the store's time was a slow answer
                     return error.seconds + MARGIN_SECONDS
                 if claim is not None:
                     self._start(job, claim)

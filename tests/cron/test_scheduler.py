@@ -534,3 +534,33 @@ def test_a_clock_that_is_set_forward_takes_no_run_away_from_its_own_worker(
     asyncio.run(main())
     assert attempts == [1]
     assert "lost" not in caplog.text
+
+
+def test_a_slow_answer_about_the_time_puts_no_tick_off_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "LOOK_SECONDS", 60.0)
+    ticks: list[datetime] = []
+
+    class Slow(LocalStore):
+        """Its first look waits on the way there, as for a server that is stopped."""
+
+        looks = 0
+
+        async def look(self) -> tuple[datetime, frozenset[str]]:
+            self.looks += 1
+            if self.looks == 1:
+                await asyncio.sleep(4.5)  # half of it is more than two ticks
+            return await super().look()
+
+    @cron("often", every=1)
+    async def often(tick: Tick) -> None:
+        ticks.append(tick.scheduled_at)
+
+    async def main() -> None:
+        store = Slow(tmp_path / "cron.db")
+        async with scheduled(store, often):
+            await until(lambda: len(ticks) >= 3, 20)
+        assert store.looks == 2
+
+    asyncio.run(main())
