@@ -32,7 +32,8 @@ pytestmark = [
 
 COUNTS = {"local": 20_000, "nsq": 20_000, "postgres": 20_000, "gcp": 5_000, "aws": 1_000}
 KEYS = 20
-CHUNK = 50
+PATIENCE = 240
+"""Seconds until what is published must be confirmed, and what was confirmed be handled."""
 
 
 class Soak:
@@ -54,9 +55,11 @@ class Soak:
 
     async def _publish_key(self, key: int) -> None:
         numbers = list(range(key, self.count, KEYS))
-        for start in range(0, len(numbers), CHUNK):
-            events = [self._numbered(f"k{key}", number) for number in numbers[start : start + CHUNK]]
-            deadline = time.monotonic() + 120
+        # All of a chunk are published again where the outcome of one is unknown: few, where the broker is slow.
+        chunk = max(10, self.count // 400)
+        for start in range(0, len(numbers), chunk):
+            events = [self._numbered(f"k{key}", number) for number in numbers[start : start + chunk]]
+            deadline = time.monotonic() + PATIENCE
             while True:
                 try:
                     await self._topic.publish_many(events)
@@ -88,7 +91,8 @@ async def test_nothing_is_lost_and_nothing_out_of_order(
         options = broker.options(address)
         document = {
             "providers": {"broker": options},
-            "pubsub": {"provider": "broker"},
+            # An emulator on a busy machine takes its time, and what is given up is published once more.
+            "pubsub": {"provider": "broker", "publish_timeout": 30},
             **broker.document(address),
         }
         served = Served(
@@ -106,7 +110,7 @@ async def test_nothing_is_lost_and_nothing_out_of_order(
             await asyncio.to_thread(served.provision)
         await asyncio.to_thread(served.__enter__)
         service = PubSubService(
-            msgspec.convert(document, ResourceConfiguration), Surroundings(mode="script", boot_timeout=10.0)
+            msgspec.convert(document, ResourceConfiguration), Surroundings(mode="script", boot_timeout=30.0)
         )
         assert service.check() == []
         await stack.enter_async_context(broker.ready())
@@ -130,7 +134,7 @@ async def test_nothing_is_lost_and_nothing_out_of_order(
             faults += [(0.2, relay.reset), (0.3, swallow), (0.55, relay.reset), (0.65, leave), (0.9, relay.reset)]
         try:
             await asyncio.gather(soak.publish(), *(at(soak, share, fault) for share, fault in faults))
-            end = time.monotonic() + 240
+            end = time.monotonic() + PATIENCE
             while len(set(served.handled())) < count:
                 assert time.monotonic() < end, f"{count - len(set(served.handled()))} of {count} are missing"
                 await asyncio.sleep(0.2)
