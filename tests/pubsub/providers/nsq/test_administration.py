@@ -90,7 +90,7 @@ def test_a_paused_subscription_gets_nothing_until_it_is_resumed(nsqd):
             administrator, source = await rig.administrator(), await rig.source()
             await administrator.pause(MAIL, True)
             await (await rig.publisher()).publish(TOPIC, [outgoing()])
-            waiting = asyncio.create_task(source.receive(1))
+            waiting = asyncio.create_task(gather_messages(source, 1))
             await eventually(lambda: administrator.backlog(MAIL), Backlog(1, 0, 0, True))
             assert not waiting.done()
             await administrator.pause(MAIL, False)
@@ -150,11 +150,11 @@ def test_a_replay_goes_to_its_subscription_alone_with_the_old_id_and_attempt_one
             for each in await gather_messages(mail, 3, acknowledge=False):
                 await mail.dead_letter(each, letter(each))
             assert await administrator.replay(MAIL, [sent[1].id, "no such id"], 10) == 1
-            [got] = await mail.receive(10)
+            [got] = await gather_messages(mail, 1, acknowledge=False)
             assert (got.id, got.payload, got.attempt) == (sent[1].id, b"1", 1)
             assert got.published_at == sent[1].published_at
             await mail.ack([got])
-            waiting = asyncio.create_task(other.receive(1))
+            waiting = asyncio.create_task(gather_messages(other, 1))
             assert await administrator.replay(MAIL, None, 10) == 2
             assert {each.id for each in await gather_messages(mail, 2)} == {sent[0].id, sent[2].id}
             assert await administrator.dead_letters(MAIL, 10) == []
@@ -170,10 +170,10 @@ def test_replays_of_a_raw_topic_keep_their_id_and_time(nsqd):
         async with rigged(options_of(nsqd, envelope="raw"), MAIL) as rig:
             source = await rig.source()
             await (await rig.publisher()).publish(TOPIC, [outgoing(b"\xff")])
-            [got] = await source.receive(1)
+            [got] = await gather_messages(source, 1, acknowledge=False)
             await source.dead_letter(got, letter(got))
             assert await (await rig.administrator()).replay(MAIL, None, 1) == 1
-            [again] = await source.receive(1)
+            [again] = await gather_messages(source, 1, acknowledge=False)
             assert (again.id, again.payload, again.published_at) == (got.id, b"\xff", got.published_at)
             assert again.broker_id != got.broker_id
 
@@ -185,7 +185,7 @@ def test_a_dead_letter_that_stands_twice_is_replayed_once(nsqd):
         async with rigged(options_of(nsqd), MAIL) as rig:
             source, administrator = await rig.source(), await rig.administrator()
             await (await rig.publisher()).publish(TOPIC, [outgoing()])
-            [got] = await source.receive(1)
+            [got] = await gather_messages(source, 1, acknowledge=False)
             await source.dead_letter(got, letter(got))
             await source.dead_letter(got, letter(got))
             assert len(await administrator.dead_letters(MAIL, 10)) == 2
@@ -217,7 +217,7 @@ def test_what_can_not_be_among_the_dead_letters_is_not_acknowledged(start_nsqd):
         async with rigged(options_of(nsqd), MAIL) as rig:
             source = await rig.source()
             await (await rig.publisher()).publish(TOPIC, [outgoing(b'"%s"' % (b"x" * 200))])
-            [got] = await source.receive(1)
+            [got] = await gather_messages(source, 1, acknowledge=False)
             with pytest.raises(PublishRefused, match="max-msg-size"):
                 await source.dead_letter(got, letter(got))
             assert await source.extend([got], 30.0) == []

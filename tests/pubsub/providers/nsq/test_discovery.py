@@ -47,7 +47,7 @@ def test_an_nsqd_that_is_gone_is_not_tried_for_ever(lookupd, start_nsqd):
                 await publisher.publish(TOPIC, [outgoing()])
             await gather_messages(source, 2)
             one.kill()
-            waiting = asyncio.create_task(source.receive(1))
+            waiting = asyncio.create_task(gather_messages(source, 1))
 
             async def addresses():
                 return source._following.addresses()

@@ -21,7 +21,7 @@ def test_a_message_arrives_as_it_was_published(nsqd):
         async with rigged(options_of(nsqd)) as rig:
             sent = outgoing('{"name":"Zoë"}'.encode(), attributes={"kind": "new", "ß": "\x00"})
             await (await rig.publisher()).publish(TOPIC, [sent])
-            [got] = await (await rig.source()).receive(10)
+            [got] = await gather_messages(await rig.source(), 1, acknowledge=False)
             assert (got.id, got.payload, got.attributes) == (sent.id, sent.payload, sent.attributes)
             assert (got.published_at, got.ordering_key) == (sent.published_at, None)
             assert (got.attempt, got.receives) == (1, 1)
@@ -77,7 +77,7 @@ def test_a_failed_attempt_comes_again_after_its_delay_with_the_next_number(nsqd)
         async with rigged(options_of(nsqd), bound_subscription()) as rig:
             source = await rig.source()
             await (await rig.publisher()).publish(TOPIC, [outgoing()])
-            [got] = await source.receive(1)
+            [got] = await gather_messages(source, 1, acknowledge=False)
             loop = asyncio.get_running_loop()
             began = loop.time()
             await source.retry(got, 0.7)
@@ -110,8 +110,8 @@ def test_a_lease_that_is_extended_lasts(nsqd):
         async with rigged(options_of(nsqd), subscription) as rig:
             one, other = await rig.source(subscription), await rig.source(subscription)
             await (await rig.publisher()).publish(TOPIC, [outgoing()])
-            [got] = await one.receive(1)
-            waiting = asyncio.create_task(other.receive(1))
+            [got] = await gather_messages(one, 1, acknowledge=False)
+            waiting = asyncio.create_task(gather_messages(other, 1))
             for _ in range(4):
                 await asyncio.sleep(1.0)
                 assert await one.extend([got], 3.0) == []
