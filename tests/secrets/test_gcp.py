@@ -96,6 +96,18 @@ def test_the_latest_version_is_read_or_the_one_that_is_asked_for(manager: Manage
     assert found.mend("PINNED").startswith("gcloud secrets create pinned --project my-project")
 
 
+def test_a_secret_that_is_empty_is_missing_as_it_is_with_every_provider(manager: Manager) -> None:
+    place = "/v1/projects/my-project/secrets"
+    manager.secrets = {
+        f"{place}/A/versions/latest:access": b"",
+        f"{place}/all/versions/latest:access": b'{"token": ""}',
+    }
+    found = source(manager.server_port, names={"TOKEN": "all#token"})
+    values, missing = asyncio.run(found.read(["A", "TOKEN"]))
+    assert values == {}
+    assert missing == {"A": "Secret Manager, 'A': it is empty", "TOKEN": "Secret Manager, 'all': it is empty"}
+
+
 def test_with_credentials_a_token_is_fetched_and_sent(manager: Manager, tmp_path: Path) -> None:
     manager.secrets["/v1/projects/my-project/secrets/A/versions/latest:access"] = b"value"
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -88,7 +88,7 @@ class Source(abc.ABC):
             try:
                 if isinstance(answer, Exception):
                     raise answer
-                values[name] = inside(answer, self.key(name))
+                values[name] = _not_empty(inside(answer, self.key(name)))
             except ValueError as error:
                 missing[name] = f"{service}, {self.called(name)!r}: {error}"
         return Reading(values, missing)
@@ -112,6 +112,12 @@ def inside(text: str, key: str) -> str:
     value = document.get(key) if isinstance(document, dict) else None
     if not isinstance(value, str):
         raise ValueError(f"it has no text under the key {key!r}")
+    return value
+
+
+def _not_empty(value: str) -> str:
+    if not value:
+        raise ValueError("it is empty")
     return value
 
 
