@@ -19,8 +19,8 @@ from bench.pubsub_work import IN_FLIGHT, MOST_CONCURRENT, Event, Handler, Side, 
 __all__ = ["SIDES"]
 
 
-MOSTLY_TOGETHER = (1, 63)
-"""What fastlane makes of 64 that publish one message each, again and again: one goes at once, the others together."""
+TOGETHER = (IN_FLIGHT,)
+"""What fastlane makes of 64 that publish one message each, again and again: whom one answer wakes go together."""
 
 
 class Bare(Side):
@@ -54,7 +54,7 @@ async def handle_all(handle: Handler, payloads: list[Any]) -> None:
 class Sqlite(Bare):
     """A table, a transaction a batch. No doorbell: it works off what there is."""
 
-    batches, streams = (64,), False
+    batches, streams = TOGETHER, False
 
     async def open(self) -> None:
         self.connection = sqlite3.connect(self.address, isolation_level=None)
@@ -152,7 +152,7 @@ class RawNsq(asyncio.Protocol):
 class Nsq(Bare):
     """By hand, with one task a message."""
 
-    batches = MOSTLY_TOGETHER
+    batches = TOGETHER
 
     async def open(self) -> None:
         tcp, self.http = self.address.split()
@@ -299,7 +299,7 @@ class Aws(Bare):
 class Gcp(Bare):
     """gcloud-aio's thin clients: a pull of a hundred after the other, acknowledged beside the next one."""
 
-    batches = MOSTLY_TOGETHER
+    batches = TOGETHER
 
     async def open(self) -> None:
         import aiohttp
@@ -338,7 +338,7 @@ class Gcp(Bare):
 class Postgres(Bare):
     """asyncpg: an INSERT of an array, a claim with SKIP LOCKED that is deleted once it was handled, NOTIFY."""
 
-    batches = MOSTLY_TOGETHER
+    batches = TOGETHER
 
     async def open(self) -> None:
         import asyncpg
