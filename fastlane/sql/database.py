@@ -32,6 +32,7 @@ REPEATABLE = ("40001", "40P01")
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 
 OWN_NAME = "fastlane"
+LONGEST_CHANNEL = 63
 
 
 class Database(Resource["Bound"], Queries):
@@ -183,7 +184,11 @@ class Database(Resource["Bound"], Queries):
 
         Raises:
             ConfigurationError: the url is a pooler in transaction mode, and there is no ``direct_url`` beside it.
+            ValueError: PostgreSQL can't have such a channel: its name has 1 to 63 bytes.
         """
+        if not 0 < len(channel.encode()) <= LONGEST_CHANNEL or "\0" in channel:
+            # It would break the connection of all listeners, or never hear anything: the server cuts a longer one off.
+            raise ValueError(f"a channel's name has 1 to {LONGEST_CHANNEL} bytes; got {channel!r}")
         bound = self.binding
         options = bound.settings.current()
         if options.pooler and options.direct_url is None:

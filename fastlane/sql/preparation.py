@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import random
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,9 @@ __all__ = [
 
 PATIENCE = 0.8
 """Of the boot timeout, for a server that can't be reached: what says so must come before the boot is given up."""
+
+NO_TLS = "rejected SSL upgrade"
+"""So asyncpg says that the server has no TLS: waiting does not mend that, as it does others of the class."""
 
 TABLES = """
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'fastlane'),
@@ -213,6 +217,10 @@ async def _patiently(name: str, settings: ConnectionSettings, service: SqlServic
             asyncpg.CannotConnectNowError,
             asyncpg.TooManyConnectionsError,
         ) as error:
+            if isinstance(error, ssl.SSLCertVerificationError) or NO_TLS in str(error):
+                raise ConfigurationError(
+                    f"database {name!r}: {error}\n    mend: see tls and ca in [sql.databases.{name}]"
+                ) from error
             if loop.time() >= deadline:
                 raise FastlaneError(
                     f"database {name!r} can't be reached within {patience:g} s: {type(error).__name__}: {error}\n"

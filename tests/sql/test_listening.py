@@ -127,3 +127,16 @@ def test_a_connection_that_is_silent_is_probed(url: str, monkeypatch: pytest.Mon
             assert (await anext(notifications)).payload == "still here"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("channel", ["", "x" * 64, "ä" * 32, "a\0b"])
+def test_a_channel_that_can_not_be_is_refused_before_it_harms_the_others(url: str, channel: str) -> None:
+    async def main() -> None:
+        async with opened(url) as db:
+            with pytest.raises(ValueError, match="a channel's name has 1 to 63 bytes"):
+                db.listen(channel)
+            async with db.listen("x" * 63) as notifications:
+                await db.execute("SELECT pg_notify($1, 'heard')", "x" * 63)
+                assert (await anext(notifications)).payload == "heard"
+
+    asyncio.run(main())

@@ -146,6 +146,17 @@ def test_a_connection_that_is_lost_meanwhile_is_told(
     assert db.name == "blog"
 
 
+def test_a_server_without_the_tls_that_was_asked_for_is_no_reason_to_wait() -> None:
+    db = Database("blog")
+    with Postgres(tcp=True) as server:
+        options = DatabaseOptions(url=server.tcp_url(), tls="require")
+        surroundings = Surroundings(mode="serve", boot_timeout=60.0)
+        made = SqlService(ResourceConfiguration(sql=SqlOptions(databases={"blog": options})), surroundings)
+        with pytest.raises(ConfigurationError, match=r"rejected SSL upgrade\n    mend: see tls and ca in"):
+            asyncio.run(made.prepare())
+    del db
+
+
 def test_a_server_whose_connections_are_all_taken_is_waited_for(
     postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
