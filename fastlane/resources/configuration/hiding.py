@@ -43,16 +43,18 @@ def _hidden(table: Table, path: str) -> Iterator[tuple[str, str, str]]:
 
 
 def shown_dsn(url: str) -> str:
-    """The URL without its password, for people."""
+    """The URL without its password, for people. Of what is no URL nobody knows where a password stands in it."""
+    if is_unresolved(url):
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:
+        return "(not shown)"
+    if parts.scheme not in ("postgresql", "postgres") or not url.startswith(f"{parts.scheme}://"):
         return "(not shown)"
     userinfo, at, host = parts.netloc.rpartition("@")
     user = userinfo.partition(":")[0]
     query = "&".join(
         pair for pair in parts.query.split("&") if not pair.lower().startswith(("password", "sslpassword"))
     )
-    if not parts.scheme:
-        return url
     return f"{parts.scheme}://{user}{at}{host}{parts.path}" + (f"?{query}" if query else "")

@@ -287,6 +287,9 @@ def test_passwords_and_keys_are_hidden_once_they_are_known() -> None:
         ("postgresql://h/d", "postgresql://h/d"),
         ("postgresql:///d?host=/run&password=p", "postgresql:///d?host=/run"),
         ("postgresql://[h/d", "(not shown)"),
+        ("postgresql//u:p@h/d", "(not shown)"),
+        ("u:p@h/d", "(not shown)"),
+        ("host=h password=p", "(not shown)"),
         ("<secret X>", "<secret X>"),
     ],
 )
