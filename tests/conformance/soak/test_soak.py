@@ -26,13 +26,13 @@ from tests.servers.relay import Relay
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHOSEN == ["memory", "local"], reason="soaks run with make conformance"),
 ]
 
 COUNTS = {"local": 20_000, "nsq": 20_000, "postgres": 20_000, "gcp": 5_000, "aws": 1_000}
 KEYS = 20
-PATIENCE = 240
+PATIENCE = 300
 """Seconds until what is published must be confirmed, and what was confirmed be handled."""
 
 

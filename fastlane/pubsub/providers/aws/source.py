@@ -145,7 +145,9 @@ class AwsSource(Source):
         if messages or self._waiting:
             return messages  # one that waits is enough
         end = time.monotonic() + wait
-        pause = SHORTEST_PAUSE
+        pause = (
+            SHORTEST_PAUSE if self._turn is None else LONGEST_PAUSE / 2
+        )  # moto looks at all messages of a FIFO queue
         self._waiting = True
         try:
             while not messages and time.monotonic() < end:
