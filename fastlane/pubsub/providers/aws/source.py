@@ -145,9 +145,8 @@ class AwsSource(Source):
         if messages or self._waiting:
             return messages  # one that waits is enough
         end = time.monotonic() + wait
-        pause = (
-            SHORTEST_PAUSE if self._turn is None else LONGEST_PAUSE / 2
-        )  # moto looks at all messages of a FIFO queue
+        # moto looks at every message of a FIFO queue.
+        pause = SHORTEST_PAUSE if self._turn is None else LONGEST_PAUSE / 2
         self._waiting = True
         try:
             while not messages and time.monotonic() < end:
