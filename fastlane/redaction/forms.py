@@ -45,7 +45,12 @@ def _written(value: str) -> Iterator[str]:
     escaped = json.dumps(value)[1:-1]
     yield escaped
     yield escaped.replace("/", "\\/")
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    plain = json.dumps(value, ensure_ascii=False)[1:-1]
+    yield plain
+    # A body of JSON in a line of a log of JSON. What was escaped to ASCII has only quotes and backslashes to escape.
+    yield json.dumps(escaped)[1:-1]
+    yield json.dumps(plain)[1:-1]
+    yield json.dumps(plain, ensure_ascii=False)[1:-1]
     for spelled in (repr(value), repr(data)[1:]):
         yield spelled[1:-1]
     yield value.encode("unicode_escape").decode("ascii")

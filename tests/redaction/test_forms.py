@@ -31,6 +31,8 @@ def test_each_usual_encoding_of_a_value_is_one_of_its_forms(value: str) -> None:
         urlencode({"key": value}),
         json.dumps({"key": value}),
         json.dumps({"key": value}, ensure_ascii=False),
+        json.dumps({"body": json.dumps({"key": value})}),
+        json.dumps({"body": msgspec.json.encode({"key": value}).decode()}, ensure_ascii=False),
         msgspec.json.encode({"key": value}).decode(),
         repr(value),
         repr(value.encode()),
