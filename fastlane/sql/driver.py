@@ -43,6 +43,8 @@ STATEMENTS = 256
 LONGEST_KEPT = 16 * 1024
 """A longer text (a thousand rows in VALUES) will hardly come again."""
 PLANS = 1024
+ANSWER_SECONDS = 5.0
+"""Beyond its time limit a statement has no answer since nobody is there, such as behind a proxy that still accepts."""
 RESET = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; DISCARD TEMP"
 """What asyncpg's own reset leaves: RESET ALL keeps the role, and with it the rights of whoever had the connection."""
 
@@ -232,7 +234,7 @@ async def connect(
 
     Args:
         direct: around a pooler.
-        limited: ``statement_timeout`` of the configuration holds.
+        limited: ``statement_timeout`` of the configuration holds; a server that does not even say so is given up.
         timeout: seconds.
 
     Raises:
@@ -244,6 +246,7 @@ async def connect(
     if limited and limit is not None:
         milliseconds = max(1, round(float(limit) * 1000))
         arguments["server_settings"] = {**arguments.get("server_settings", {}), "statement_timeout": str(milliseconds)}
+        arguments["command_timeout"] = float(limit) + ANSWER_SECONDS
     connection = await asyncpg.connect(**arguments, timeout=timeout)
     try:
         await _teach_json(connection, None)

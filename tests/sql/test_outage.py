@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from fastlane.errors import Unavailable
-from fastlane.sql import Database, Transaction
+from fastlane.resources.configuration import DatabaseOptions
+from fastlane.sql import Database, Transaction, driver, transactions
 from fastlane.sql.opening import LONGEST_PAUSE
 from tests.servers.postgres import Postgres
 from tests.sql.opened import SECONDS, eventually, opened
@@ -194,6 +195,50 @@ def test_a_query_that_is_cancelled_on_a_frozen_server_does_not_hold_its_connecti
                 assert await db.fetch_one(int, "SELECT pg_backend_pid()") != pid
             finally:
                 os.kill(pid, signal.SIGCONT)
+
+    with Postgres() as server:
+        asyncio.run(main(server))
+
+
+def test_with_a_time_limit_a_frozen_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(driver, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(transactions, "ROLLBACK_TIMEOUT", 0.5)
+
+    async def main(server: Postgres) -> None:
+        options = DatabaseOptions(url=server.url(), statement_timeout=0.2)
+        async with opened(options, most=3) as db:
+            frozen: list[int] = []
+
+            def freeze(how: signal.Signals) -> None:
+                frozen[:] = frozen or [server.pid, *server.sessions()]
+                for pid in frozen:
+                    os.kill(pid, how)
+
+            async def ask(tx: Transaction | Database) -> None:
+                await tx.execute("SELECT 1")
+
+            async def in_a_transaction() -> None:
+                async with db.transaction() as tx:
+                    inside.set()
+                    await still.wait()
+                    await tx.fetch_value(int, "SELECT 1")
+
+            inside, still = asyncio.Event(), asyncio.Event()
+            transaction = asyncio.create_task(in_a_transaction())
+            await inside.wait()
+            await asyncio.gather(db.fetch_value(int, "SELECT 1"), ask(db))
+            freeze(signal.SIGSTOP)
+            try:
+                still.set()
+                async with asyncio.timeout(SECONDS):
+                    outcomes = await asyncio.gather(
+                        transaction, db.fetch_value(int, "SELECT 1"), ask(db), return_exceptions=True
+                    )
+            finally:
+                freeze(signal.SIGCONT)
+            assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+            await eventually(lambda: succeeds(db))
 
     with Postgres() as server:
         asyncio.run(main(server))
