@@ -9,6 +9,14 @@ from fastlane.resources.configuration.table import CountAboveZero, DurationText,
 __all__ = ["PubSubOptions", "SubscriptionOptions", "TopicOptions"]
 
 
+def _check_arn(arn: str | None, service: str) -> None:
+    if arn is None:
+        return
+    parts = arn.split(":")
+    if len(parts) != 6 or (parts[0], parts[2]) != ("arn", service):
+        raise ValueError(f"arn: expected arn:aws:{service}:REGION:ACCOUNT:NAME, got {arn!r}")
+
+
 class SubscriptionOptions(Table, frozen=True):
     """``[pubsub.topics.TOPIC.subscriptions.NAME]``. At most one of the attributes.
 
@@ -25,6 +33,9 @@ class SubscriptionOptions(Table, frozen=True):
         super().__post_init__()
         if sum(value is not None for value in (self.name, self.arn, self.url)) > 1:
             raise ValueError("give one of name, arn and url")
+        _check_arn(self.arn, "sqs")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url: expected https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, got {self.url!r}")
 
 
 class TopicOptions(Table, frozen=True):
@@ -46,6 +57,7 @@ class TopicOptions(Table, frozen=True):
         super().__post_init__()
         if self.name is not None and self.arn is not None:
             raise ValueError("give one of name and arn")
+        _check_arn(self.arn, "sns")
 
 
 class PubSubOptions(Table, frozen=True):

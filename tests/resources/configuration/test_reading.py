@@ -180,6 +180,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ),
         ("[pubsub.topics.a]\nname = 'x'\narn = 'y'", "pubsub.topics.a: give one of name and arn"),
         ("[pubsub.topics.a.subscriptions.b]\nname = 'x'\nurl = 'y'", "pubsub.topics.a.subscriptions.b: give one of"),
+        ("[pubsub.topics.a]\narn = 'orders'", "pubsub.topics.a: arn: expected arn:aws:sns:REGION:ACCOUNT:NAME"),
+        (
+            "[pubsub.topics.a.subscriptions.b]\narn = 'arn:aws:sns:x:1:y'",
+            "pubsub.topics.a.subscriptions.b: arn: expected arn:aws:sqs:REGION:ACCOUNT:NAME",
+        ),
+        (
+            "[pubsub.topics.a.subscriptions.b]\nurl = 'orders'",
+            "pubsub.topics.a.subscriptions.b: url: expected https://sqs.",
+        ),
         ("[secrets]\nvariable = 'X'", "secrets: variable is a key of json, and the provider is env"),
         ("[secrets]\nprovider = 'json'\nprefix = 'X'", "secrets: prefix is a key of env and aws and gcp"),
         ("[secrets]\nprovider = 'gcp'", "secrets: gcp needs project"),

@@ -81,7 +81,7 @@ def is_read(document: dict[str, object]) -> bool:
         "[providers.events]\nkind = 'aws'\nregion = { env = 'X' }",
         "[providers.events]\nkind = 'nsq'\nnsqd = ['a', { env = 'X' }]\ntls = true\nmax_delay = '1h'",
         "[providers.events]\nkind = 'local'\nmax_bytes = 1024\nretention = 3.5\ndurability = { env = 'D' }",
-        "[pubsub]\nprovider = 'local'\nmax_outgoing = 1\n[pubsub.topics.a.subscriptions.b]\nurl = 'x'",
+        "[pubsub]\nprovider = 'local'\nmax_outgoing = 1\n[pubsub.topics.a.subscriptions.b]\nurl = 'https://sqs.x.amazonaws.com/1/x'",
         "[sql.databases.a]\nurl = { secret = 'X' }\npool = { min = 1, acquire_timeout = 1 }",
         "[secrets]\nprovider = 'files'\npath = { file = '/dev/null' }\nnames = { A = 'b' }",
         "[cron]\nstore = 'local'",
