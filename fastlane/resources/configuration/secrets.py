@@ -17,7 +17,7 @@ class SecretsOptions(Table, frozen=True):
     Attributes:
         provider: ``env``; ``dotenv`` (a file of NAME=value); ``files`` (a directory, a file per secret, as Docker and
             Kubernetes mount them); ``json`` (all in one variable); ``aws`` (Secrets Manager); ``gcp`` (Secret Manager).
-        path: of the dotenv file or the directory; default: ``.env``, ``/run/secrets``.
+        path: of the dotenv file or the directory, from the working directory; default: ``.env``, ``/run/secrets``.
         variable: of ``json``; default: ``FASTLANE_SECRETS``.
         prefix: before each name, at ``env``, ``aws`` and ``gcp``.
         names: where a secret is called otherwise there.
