@@ -8,7 +8,7 @@ For ``class Post(Struct)`` with the fields ``id: int``, ``title: str``, ``tags: 
         return Post(c1, c0, (None if c3 is None else convert3(c3))) if c0 is not None and c1 is not None else null()
 
 PERF: unpacking, the checks for NULL and a call by position take 0.11 µs for a row of four columns, the same as
-``Post(*row)`` without any check, which builds a tuple; ``msgspec.convert(dict(row), Post)`` takes 0.85. The fastest that
+``Post(*row)`` without any check, which builds a tuple; ``msgspec.convert(dict(row), Post)`` takes 0.85. The fastest
 there is, ``starmap(Post, map(itemgetter(slice(None)), rows))``, takes 0.085, and takes NULL for a value. Tried, and no
 faster: a tuple of each row first (0.11), by index (0.12), column by column (0.12), all cells in one list (0.15).
 """
