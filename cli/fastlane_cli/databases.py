@@ -70,6 +70,12 @@ class Place:
                 ) from error
             yield connection
 
+    def need_sessions(self) -> None:
+        """For what holds a lock: raise ConfigurationError where there is but a pooler."""
+        from fastlane.sql.preparation import need_sessions
+
+        need_sessions(self.name, self.settings)
+
     async def keeps_tables(self, connection: asyncpg.Connection) -> bool:
         """Whether the framework's own tables belong into it."""
         from fastlane.sql.preparation import keeps_tables
@@ -85,6 +91,7 @@ class Place:
 
     async def migrate(self) -> int:
         """Apply what is pending; answers how many of the user's."""
+        self.need_sessions()
         migrators = self.migrators()  # files that make no sense are told before anybody is asked
         is_told = False
 
@@ -111,6 +118,7 @@ class Place:
         if self.is_embedded:
             await recreate(self.name)
             return
+        self.need_sessions()
         async with self.connected() as connection, Ledger(connection, self.name).alone(lambda: None):
             await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
             await connection.execute(_EMPTY)

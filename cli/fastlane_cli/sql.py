@@ -113,6 +113,7 @@ def rollback(name: str | None, steps: int, confirm: str | None, **options: Any) 
 
     async def work(places: list[Place]) -> None:
         place = only(places)
+        place.need_sessions()
         migrator = place.migrators()[1]
         _make_sure(place, confirm, f"undo {steps} of its migrations")
         async with place.connected() as connection:
@@ -207,6 +208,7 @@ def reset(name: str | None, confirm: str | None, **options: Any) -> None:
 
     async def work(places: list[Place]) -> None:
         place = only(places)
+        place.need_sessions()
         place.migrators()  # files that make no sense are told before anything is removed
         _make_sure(place, confirm, f"remove everything in the database {place.name!r}")
         await place.empty()

@@ -190,8 +190,7 @@ class Database(Resource["Bound"], Queries):
             # It would break the connection of all listeners, or never hear anything: the server cuts a longer one off.
             raise ValueError(f"a channel's name has 1 to {LONGEST_CHANNEL} bytes; got {channel!r}")
         bound = self.binding
-        options = bound.settings.current()
-        if options.pooler and options.direct_url is None:
+        if not bound.settings.has_sessions:
             raise ConfigurationError(
                 f"database {self.name!r}: LISTEN needs a session, and a pooler in transaction mode has none\n"
                 f"    mend: give [sql.databases.{self.name}] a direct_url, which leads around the pooler"

@@ -30,6 +30,7 @@ __all__ = [
     "hold_server",
     "keeps_tables",
     "migrations_of",
+    "need_sessions",
     "prepare_databases",
     "recreate",
     "watch_server",
@@ -73,11 +74,22 @@ async def prepare_databases(
         else:
             settings = service.settings_of(name)
             applies = service.surroundings.mode == "dev" or service.configuration.sql.migrate == "boot"
+            if applies:
+                need_sessions(name, settings)
             async with _reached(name, settings, service) as connection:
                 if not await keeps_tables(service, database, connection):
                     migrators = migrators[1:]
                 await _migrate(connection, migrators, service, applies=applies)
     return urls
+
+
+def need_sessions(name: str, settings: ConnectionSettings) -> None:
+    """Raise ConfigurationError where a migration's lock would stay behind in a pooler, and lock out the next one."""
+    if not settings.has_sessions:
+        raise ConfigurationError(
+            f"database {name!r}: migrations hold a lock, which a pooler in transaction mode can't\n"
+            f"    mend: give [sql.databases.{name}] a direct_url, which leads around the pooler"
+        )
 
 
 async def keeps_tables(service: SqlService, database: Database, connection: Any) -> bool:
@@ -190,6 +202,11 @@ async def _reached(name: str, settings: ConnectionSettings, service: SqlService)
                 f"database {name!r}: {error}\n"
                 "    mend: GRANT its role what it needs: to serve, USAGE on the schema fastlane and rights on what is "
                 "in it; to migrate, CREATE on the database"
+            ) from error
+        except asyncpg.DuplicatePreparedStatementError as error:
+            raise ConfigurationError(
+                f"database {name!r}: its url is a pooler that does not keep sessions: {str(error).splitlines()[0]}\n"
+                f'    mend: pooler = "transaction" in [sql.databases.{name}], and a direct_url, which leads around it'
             ) from error
         except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
             raise FastlaneError(

@@ -53,6 +53,12 @@ class ConnectionSettings:
         """The url is a pooler in transaction mode: no session lasts longer than a transaction."""
         return self.current().pooler == "transaction"
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether a direct connection is a session of the server's, which keeps locks and listens."""
+        options = self.current()
+        return options.pooler is None or options.direct_url is not None
+
     def arguments(self, *, direct: bool = False) -> dict[str, Any]:
         """Keyword arguments for `asyncpg.connect`.
 

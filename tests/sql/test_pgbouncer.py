@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 from msgspec import Struct
 
 from fastlane.errors import ConfigurationError
-from fastlane.resources.configuration import DatabaseOptions
-from fastlane.sql import Transaction
+from fastlane.resources.configuration import DatabaseOptions, ResourceConfiguration, SqlOptions
+from fastlane.resources.surroundings import Mode, Surroundings
+from fastlane.sql import Database, Transaction
+from fastlane.sql.service import SqlService
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres
 from tests.sql.opened import opened
@@ -86,3 +89,40 @@ def test_listen_goes_around_the_pooler_or_is_refused(bouncer: PgBouncer, url: st
                 db.listen("news")
 
     asyncio.run(main())
+
+
+def prepared(options: DatabaseOptions, mode: Mode = "serve") -> None:
+    service = SqlService(
+        ResourceConfiguration(sql=SqlOptions(databases={"blog": options})), Surroundings(mode=mode, boot_timeout=10)
+    )
+    asyncio.run(service.prepare())
+
+
+def test_migrations_are_not_applied_through_a_pooler_that_would_keep_their_lock(bouncer: PgBouncer, url: str) -> None:
+    db = Database("blog")
+    with pytest.raises(ConfigurationError, match=r"(?s)database 'blog': migrations hold a lock.*mend: .*direct_url"):
+        prepared(options(bouncer, url, direct=False), "dev")
+    prepared(options(bouncer, url), "dev")
+    prepared(options(bouncer, url, direct=False))  # which only looks
+    del db
+
+
+def test_a_pooler_that_nobody_spoke_of_is_told(bouncer: PgBouncer, url: str) -> None:
+    db = Database("blog")
+    prepared(options(bouncer, url), "dev")
+    hidden = DatabaseOptions(url=options(bouncer, url).url)
+
+    async def prepare_as_another_process_does() -> None:
+        """asyncpg numbers its statements, in each process from 1."""
+        connection = await asyncpg.connect(url)
+        next_one = int((await connection.prepare("SELECT 1")).get_name().strip("_").rpartition("_")[2], 16) + 1
+        await connection.close()
+        connection = await asyncpg.connect(hidden.url, statement_cache_size=0)
+        names = [f"__asyncpg_stmt_{number:x}__" for number in range(next_one, next_one + 100)]
+        await connection.execute(";".join(f'PREPARE "{name}" AS SELECT 1' for name in names))
+        await connection.close()
+
+    asyncio.run(prepare_as_another_process_does())
+    with pytest.raises(ConfigurationError, match=r'(?s)is a pooler.*mend: pooler = "transaction"'):
+        prepared(hidden)
+    del db
