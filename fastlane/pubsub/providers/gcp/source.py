@@ -138,7 +138,14 @@ class GcpSource(Source):
         return due, not received
 
     async def _woken(self, pause: float) -> bool:
-        """Whether something was acknowledged meanwhile: behind it the next message of its key may wait."""
+        """Whether something was acknowledged meanwhile: behind it the next message of its key may wait.
+
+        Where there are no keys nothing does. To ask again then brought nothing, or two or three messages, at the price
+        of thirty: that is what a request costs the emulator.
+        """
+        if not self._ordered:
+            await asyncio.sleep(pause)
+            return False
         try:
             async with asyncio.timeout(pause):
                 return await self._acknowledged.wait()
