@@ -130,6 +130,22 @@ def test_a_checkpoint_copies_only_after_somebody_has_written(tmp_path):
         assert writer.one("SELECT count(*) FROM topic") == 7
 
 
+def test_what_was_read_leaves_nothing_open_that_keeps_the_wal_from_beginning_anew(tmp_path):
+    path = tmp_path / "pubsub.db"
+    with opened(path) as reader, opened(path) as other:
+        for n in range(3):
+            other.execute("INSERT INTO topic VALUES (?)", (f"{n}",))
+        for read in (
+            lambda: reader.one("SELECT count(*) FROM topic"),
+            lambda: reader.one("SELECT name FROM topic WHERE name = ?", ("1",)),
+            lambda: reader.row("SELECT max(name), 1 FROM topic WHERE name > ?", ("0",)),
+            lambda: reader.one("PRAGMA page_count"),
+        ):
+            assert read()
+            other.execute("INSERT OR REPLACE INTO topic VALUES ('0')")
+            assert other.row("PRAGMA wal_checkpoint(RESTART)", ())[0] == 0  # nobody was in the way
+
+
 def test_a_file_that_has_become_empty_shrinks(tmp_path, monkeypatch):
     path = tmp_path / "pubsub.db"
     monkeypatch.setattr(housekeeping, "LARGE_FILE", 1 << 20)
