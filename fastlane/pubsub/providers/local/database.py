@@ -3,7 +3,7 @@
 While one transaction is on its way to the disk, everything that is asked for gathers, and becomes the next: 64
 publishes in flight cost one fsync, and one alone never waits for company.
 
-PERF: one after the other a publish takes 280 µs (two cores of a virtual machine): 110 are the fsync, 45 to wake a thread
+PERF: one after the other a publish takes 280 µs (two cores of a virtual machine): 110 the fsync, 45 to wake a thread
 on another core, there and back, and the rest is code that finds its caches cold. So what counts is how much of it there
 is: 194,000 instructions in the thread, 96,000 in the loop (callgrind; with eight statements for a publish 271,000 and
 105,000). With both threads on one core it takes 230. But an event loop has to stay free to move, and what it starts
