@@ -42,6 +42,10 @@ FLAGS = (
 LOOK_SECONDS = 0.2
 STOP_SECONDS = 2.0
 """How long a server process may take to end before it is killed. Its own deadline for running requests is shorter."""
+LIFE_SECONDS = 10.0
+"""A server process that ends by itself after less than that may do so again at once."""
+MOST_PAUSE_SECONDS = 10.0
+"""Before one that keeps ending is started again."""
 
 logger = logging.getLogger("fastlane.dev")
 
@@ -110,6 +114,8 @@ class _Development:
         self._sources = sources
         self._wake = threading.Event()
         self._signals = 0
+        self._began = 0.0
+        self._ends = 0
         # The server process ends when this pipe does, however this process ended.
         self._lifeline, self._end = os.pipe()
         order = json.dumps([target, listener.fileno(), self._lifeline, config, msgspec.to_builtins(options)])
@@ -134,12 +140,24 @@ class _Development:
                 logger.info("%s changed: starting again", _named(changed))
                 self._stop(process)
                 process = self._start()
+            elif process.poll() is not None:
+                pause = self._pause_after_end()
+                logger.error("the application's process %s: starting it again in %g s", _ending(process), pause)
+                self._wake.wait(pause)
+                process = self._start()
             # A tree that takes long to look at is looked at less often: at most a twentieth of one core.
             self._wake.wait(max(LOOK_SECONDS, 20 * looked))
         self._stop(process)
         return 0
 
+    def _pause_after_end(self) -> float:
+        """How long what has ended by itself stays so: longer each time, where it does not live."""
+        has_lived = time.monotonic() - self._began > LIFE_SECONDS
+        self._ends = 0 if has_lived else self._ends + 1
+        return min(0.25 * 2.0**self._ends, MOST_PAUSE_SECONDS)
+
     def _start(self) -> subprocess.Popen[bytes]:
+        self._began = time.monotonic()
         return subprocess.Popen(self._arguments, pass_fds=(self._listener.fileno(), self._lifeline))
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
@@ -156,6 +174,16 @@ class _Development:
     def _on_signal(self, *_: object) -> None:
         self._signals += 1
         self._wake.set()
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    code = process.returncode
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
 
 
 def _named(paths: list[str]) -> str:

@@ -242,6 +242,18 @@ def test_the_server_process_ends_when_the_watching_one_is_killed(dev: type[Dev],
     assert not running._reader.is_alive()
 
 
+def test_a_server_that_ends_by_itself_is_told_of_and_started_again(dev: type[Dev], directory: Path) -> None:
+    dying = "if scope['path'] != '/':\n        os.kill(os.getpid(), int(scope['path'][1:]))\n    await send"
+    (directory / "hello.py").write_text("import os\n" + HELLO.replace("await send", dying, 1))
+    running = dev("hello:app")
+    running.wait_until_it_serves()
+    for number, name in ((signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV")):
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            running.get(f"/{number.value}")
+        running.wait_for(f"the application's process was ended by {name}: starting it again in")
+        assert running.get() == (200, "hello")
+
+
 def test_without_reload_the_servers_end_is_the_end(dev: type[Dev], directory: Path) -> None:
     (directory / "hello.py").write_text("import os\n" + HELLO.replace("await send", "os._exit(5)\n    await send", 1))
     running = dev("hello:app", "--no-reload")
