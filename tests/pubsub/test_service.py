@@ -253,6 +253,8 @@ def test_attributes_by_hand_replace_those_of_fields_and_are_checked() -> None:
                 await topic.publish(Event(1), attributes={"two words": "x"})
             with pytest.raises(TypeError, match="the attribute 'n' is 5, expected a text"):
                 await topic.publish(Event(1), attributes={"n": 5})  # type: ignore[dict-item]
+            with pytest.raises(TypeError, match=r"topic 'events': the attribute 'n' is '\\ud800', expected a text"):
+                await topic.publish(Event(1), attributes={"n": "\ud800"})
             with pytest.raises(ValueError, match="9 attributes, and a message has at most 8"):
                 await topic.publish(Event(1), attributes={f"a{n}": "x" for n in range(8)})
 
@@ -289,10 +291,11 @@ def test_options_that_a_topic_would_ignore_are_refused() -> None:
                 await topic.publish(Event(1), ordering_key="a")
             with pytest.raises(ValueError, match="dedupe_id='a' would be ignored"):
                 await topic.publish(Event(1), dedupe_id="a")
-            with pytest.raises(ValueError, match="ordering_key='' is no text"):
-                await ordered.publish(Event(1), ordering_key="")
-            with pytest.raises(ValueError, match="dedupe_id='' is no text"):
-                await ordered.publish(Event(1), dedupe_id="")
+            for no_text in ("", "\ud800"):
+                with pytest.raises(ValueError, match=r"ordering_key='.*' is no text"):
+                    await ordered.publish(Event(1), ordering_key=no_text)
+                with pytest.raises(ValueError, match=r"dedupe_id='.*' is no text"):
+                    await ordered.publish(Event(1), dedupe_id=no_text)
             with pytest.raises(TypeError, match="topic 'events' carries Event, not Unlike"):
                 await topic.publish(Unlike("x"))  # type: ignore[arg-type]
             with pytest.raises(ValueError, match="one for each of the 2 events"):

@@ -143,7 +143,7 @@ class TopicBinding:
                 f"topic {topic.name!r} has no order, and ordering_key={key!r} would be ignored\n"
                 "    mend: declare it with order_by="
             )
-        if not isinstance(key, str) or not key:
+        if not key or not _is_text(key):
             raise ValueError(f"topic {topic.name!r}: ordering_key={key!r} is no text, or an empty one")
         return key
 
@@ -168,9 +168,19 @@ class TopicBinding:
                 f"topic {topic.name!r} is delivered at least once, and dedupe_id={dedupe_id!r} would be ignored\n"
                 '    mend: declare it with delivery="exactly-once"'
             )
-        if not isinstance(dedupe_id, str) or not 1 <= len(dedupe_id) <= 128:
+        if not _is_text(dedupe_id) or not 1 <= len(dedupe_id) <= 128:
             raise ValueError(f"topic {topic.name!r}: dedupe_id={dedupe_id!r} is no text of 1 to 128 characters")
         return dedupe_id
+
+
+def _is_text(value: object) -> bool:
+    """Of a half of a surrogate pair no broker's encoding has anything."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _checked(topic: str, attributes: Mapping[str, str]) -> Mapping[str, str]:
@@ -180,6 +190,6 @@ def _checked(topic: str, attributes: Mapping[str, str]) -> Mapping[str, str]:
         problem = attribute_name_problem(name)
         if problem is not None:
             raise ValueError(f"topic {topic!r}: {problem}")
-        if not isinstance(value, str):
+        if not _is_text(value):
             raise TypeError(f"topic {topic!r}: the attribute {name!r} is {value!r}, expected a text")
     return attributes
