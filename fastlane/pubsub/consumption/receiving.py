@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.clock import Clock, sleep
@@ -19,6 +20,8 @@ __all__ = ["Receiving"]
 _MOST_PER_RECEIVE = 1000
 _LONGEST_RECEIVE = 120.0
 _EMPTY_PAUSE = 0.05
+_SOON = 0.001
+"""Seconds at most that handlers which end at once are waited for, before less is asked for than the last time."""
 
 
 class Receiving:
@@ -60,6 +63,7 @@ class Receiving:
         self._spawn = spawn
         # A source has time limits of its own; this is for one that has forgotten them.
         self._longest = None if in_process else _LONGEST_RECEIVE
+        self._in_process = in_process
         self._limit = capabilities.receive_limit or _MOST_PER_RECEIVE
         if ordered:
             self._limit = capabilities.ordered_limit or self._limit
@@ -89,11 +93,20 @@ class Receiving:
         custody = self._custody
         backoff = Backoff()
         loop = asyncio.get_running_loop()
+        limit, waited = 1, False
         while not self._stopped:
             room = custody.room(self._asked)
             if room < (self._beside if self._asked else 1):
                 await self._bell.wait()
                 continue
+            if room < limit and not waited and not self._in_process:
+                # PERF: else what is free while some begin or end is asked for at once, the rest by the next request,
+                # and so on for ever: 64 and 36, 92 and 8. With gcp, where a request costs as much as thirty messages,
+                # 6,011 came in up to 135 requests; so they come in 70 to 87.
+                waited = True
+                await self._bell.until(partial(self._has_room, limit), loop.time() + _SOON)
+                continue
+            waited = False
             limit = min(room, self._limit)
             began = loop.time()
             deliveries = await self._receive_some(limit)
@@ -113,6 +126,9 @@ class Receiving:
                 await asyncio.sleep(0)  # a source that always has something must not keep the others waiting
             elif loop.time() - began < _EMPTY_PAUSE:
                 await asyncio.sleep(_EMPTY_PAUSE)  # it should have waited itself
+
+    def _has_room(self, limit: int) -> bool:
+        return self._stopped or self._custody.room(self._asked) >= limit
 
     async def _receive_some(self, limit: int) -> Sequence[Delivery] | None:
         """None: that did not work."""

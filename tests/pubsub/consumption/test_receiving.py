@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from fastlane.pubsub.consumption import receiving
 from fastlane.pubsub.provider import BrokerUnavailable
 from fastlane.pubsub.topics.batch import Batch
 from tests.pubsub.consumption.broker import Broker, VirtualClock, settle
@@ -112,5 +115,56 @@ def test_what_comes_when_a_batch_has_taken_the_last_permit_is_kept_under_its_lea
             going.set()
             await clock.advance(2)
             assert (batches, broker.entries) == ([4, 4], {})
+
+    run(test)
+
+
+def test_what_is_free_while_handlers_begin_or_end_is_not_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_SOON", 30.0)
+
+    async def test() -> None:
+        broker, things, done = Broker(), topic(), asyncio.Event()
+        handled = 0
+
+        @things.subscribe("seen", max_concurrency=10)
+        async def see(event: Event) -> None:
+            nonlocal handled
+            handled += 1
+            if handled == 1:
+                publish_some(20)
+            if handled == 26:
+                done.set()
+
+        def publish_some(count: int) -> None:
+            for n in range(count):
+                broker.publish(event(n))
+
+        publish_some(6)
+        async with consuming(things, broker):
+            await done.wait()
+        assert broker.limits == [10, 10, 10]
+
+    run(test)
+
+
+def test_handlers_that_take_their_time_are_not_waited_for() -> None:
+    async def test() -> None:
+        broker, things, both = Broker(), topic(), asyncio.Event()
+        running = 0
+
+        @things.subscribe("seen", max_concurrency=10)
+        async def see(event: Event) -> None:
+            nonlocal running
+            running += 1
+            if running == 1:
+                broker.publish(b'{"n": 1}')
+            else:
+                both.set()
+            await both.wait()
+
+        broker.publish(event(0))
+        async with consuming(things, broker, drain=5.0):
+            await both.wait()
+        assert broker.limits == [10, 9]
 
     run(test)
