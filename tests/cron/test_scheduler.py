@@ -17,6 +17,7 @@ from fastlane.cron import scheduler as scheduler_module
 from fastlane.cron.clockwork import Clockwork
 from fastlane.cron.local_store import LocalStore
 from fastlane.cron.run import call_handler
+from fastlane.cron.schedule import CronExpression
 from fastlane.cron.scheduler import Scheduler
 from fastlane.cron.store import Run, Store
 from fastlane.pubsub import Retry
@@ -534,6 +535,34 @@ def test_a_clock_that_is_set_forward_takes_no_run_away_from_its_own_worker(
     asyncio.run(main())
     assert attempts == [1]
     assert "lost" not in caplog.text
+
+
+def test_a_schedule_is_asked_when_its_tick_has_come_and_not_at_every_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[datetime] = []
+    ticks: list[datetime] = []
+    before = CronExpression.before
+
+    def counted(self: CronExpression, moment: datetime) -> datetime:
+        asked.append(moment)
+        return before(self, moment)
+
+    monkeypatch.setattr(CronExpression, "before", counted)
+
+    @cron("often", every=1)
+    async def often(tick: Tick) -> None:
+        ticks.append(tick.scheduled_at)
+
+    @cron("seldom", schedule="0 0 1 1 *")
+    async def seldom() -> None: ...
+
+    async def main() -> None:
+        async with scheduled(LocalStore(tmp_path / "cron.db", Clock()), often, seldom):
+            await until(lambda: len(ticks) >= 3)
+
+    asyncio.run(main())
+    assert len(asked) == 1
 
 
 def test_a_slow_answer_about_the_time_puts_no_tick_off_for_long(
