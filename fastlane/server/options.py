@@ -296,6 +296,11 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("--health-host needs --health-port")
         if self.health_path is not None and self.health_path == self.ready_path:
             raise ConfigurationError("--health-path and --ready-path contradict each other: they are the same path")
+        if self.subscriptions is not None and "subscriptions" not in self.run:
+            raise ConfigurationError(
+                f"--subscriptions {','.join(self.subscriptions)} and --run {','.join(self.run)} contradict each other: "
+                "nothing is consumed without --run subscriptions"
+            )
         if self.limit_request_line > self.limit_head:
             raise ConfigurationError(
                 f"--limit-request-line ({self.limit_request_line}) is larger than --limit-head ({self.limit_head}), "

@@ -127,6 +127,7 @@ def test_a_key_that_nobody_knows_is_refused_with_what_was_probably_meant():
         ({"health_host": "::1"}, "--health-host needs --health-port"),
         ({"health_path": "/h", "ready_path": "/h"}, "--health-path and --ready-path"),
         ({"limit_request_line": "64KiB"}, "--limit-request-line"),
+        ({"run": "http", "subscriptions": "mail"}, "--subscriptions mail and --run http contradict"),
     ],
 )
 def test_options_that_contradict_are_refused(flags, text):

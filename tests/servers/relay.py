@@ -10,7 +10,6 @@ client ──► relay ──► server
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
 from types import TracebackType
@@ -131,7 +130,7 @@ class _Link:
         _abort(self.far)
 
     async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while chunk := await reader.read(_CHUNK):
                 if self.relay.delay:
                     await asyncio.sleep(self.relay.delay)
@@ -146,6 +145,8 @@ class _Link:
                     return
             if writer.can_write_eof():
                 writer.write_eof()
+        except OSError:
+            self.abort()  # a reset on one side is one on the other
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

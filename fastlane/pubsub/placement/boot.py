@@ -34,6 +34,7 @@ async def _look(placements: Placements, provider: Provider, timeout: float, exte
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     pause = 0.1
+    told = ""
     while True:
         try:
             async with asyncio.timeout_at(deadline):
@@ -51,7 +52,9 @@ async def _look(placements: Placements, provider: Provider, timeout: float, exte
                     str(error) or "no answer",
                 )
                 return []
-            logger.info("provider %r can't be reached, trying again: %s", provider.name, error)
+            if str(error) != told:
+                told = str(error)
+                logger.info("provider %r can't be reached, trying again: %s", provider.name, error)
             extend(f"waiting for provider {provider.name!r}")
             await asyncio.sleep(min(left, pause * (0.5 + random.random())))
             pause = min(LONGEST_PAUSE, pause * 2)

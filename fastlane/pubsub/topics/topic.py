@@ -203,13 +203,21 @@ class Topic(Resource[TopicBinding], Generic[T]):
         The same name from the same place replaces: a module was loaded again.
 
         Raises:
-            CompileError: another one has its name.
+            CompileError: another one has its name; or the app runs already, and nobody would consume it.
         """
         other = self.subscriptions.get(subscription.name)
         if other is not None and other.place != subscription.place:
             raise CompileError(
                 f"topic {self.name!r} has a subscription {subscription.name!r} already, at {other.place}",
                 mend="rename one of them: each subscription gets every message",
+                file=subscription.place.file,
+                line=subscription.place.line,
+            )
+        if other is None and self._bindings:
+            raise CompileError(
+                f"topic {self.name!r} is in use already, and nobody would consume its subscription "
+                f"{subscription.name!r}",
+                mend="declare it where the application is imported, before it starts",
                 file=subscription.place.file,
                 line=subscription.place.line,
             )

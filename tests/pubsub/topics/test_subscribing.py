@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import weakref
@@ -236,6 +237,29 @@ def test_a_second_subscription_of_a_name_is_refused_and_a_reloaded_one_replaces(
 
         @topic.subscribe("mail")
         def other(event: Event) -> None: ...
+
+
+def test_a_subscription_that_comes_when_the_app_runs_is_refused_and_a_reloaded_one_replaces() -> None:
+    topic = Topic("late", Event)
+
+    def declare(name: str) -> Callable[[Event], None]:
+        @topic.subscribe(name)
+        def handle(event: Event) -> None: ...
+
+        return handle
+
+    declare("mail")
+    loop = asyncio.new_event_loop()
+    topic.bind(None, loop)  # type: ignore[arg-type]  # nobody looks at it
+    try:
+        again = declare("mail")
+        assert topic.subscriptions["mail"].handler is again
+        with pytest.raises(CompileError, match="is in use already, and nobody would consume its subscription 'count'"):
+            declare("count")
+    finally:
+        topic.unbind(loop)
+        loop.close()
+    assert list(topic.subscriptions) == ["mail"]
 
 
 def test_annotations_may_name_what_is_defined_later_in_the_function() -> None:

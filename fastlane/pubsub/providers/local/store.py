@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import BrokerUnavailable
 from fastlane.pubsub.providers.local.clock import MachineClock, boot_identity
 from fastlane.pubsub.providers.local.faults import is_busy, translated
@@ -91,6 +92,11 @@ class Store:
     def _make(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_network_filesystem(path.parent)
+        if path.is_dir():
+            raise ConfigurationError(
+                f"{path} is a directory: the local broker keeps its messages in a file\n"
+                "    mend: set `path` of the provider to a file in it"
+            )
         try:
             # Messages are nobody else's business. Only a new file may be opened here: closing an old one would drop
             # the locks that SQLite holds in this process.

@@ -185,7 +185,7 @@ def test_a_directory_that_can_not_be_made_is_unavailable_not_an_error_of_the_boo
 
 
 def test_a_path_that_can_not_be_opened_is_unavailable(tmp_path):
-    (tmp_path / "pubsub.db").mkdir()
+    (tmp_path / "pubsub.db").symlink_to(tmp_path / "not mounted" / "pubsub.db")
     with pytest.raises(BrokerUnavailable, match="unable to open"), opened(tmp_path / "pubsub.db"):
         pass
 
@@ -195,3 +195,8 @@ def test_what_is_no_fault_of_the_file_stays_what_it_is():
     assert translated(error, "file") is error
     programming = sqlite3.OperationalError("no such table")
     assert translated(programming, "file") is programming
+
+
+def test_a_path_that_is_a_directory_is_refused_with_its_mend(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"is a directory: .*\n    mend: set `path`"), opened(tmp_path):
+        pass
