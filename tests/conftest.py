@@ -19,10 +19,16 @@ Write = Callable[[str, str], Path]
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The servers that have to be built are built before the first test: what that takes is not part of its time."""
-    if not session.config.option.collectonly:
-        for name in ("tests.servers.moto", "tests.servers.nsq"):
-            if (server := sys.modules.get(name)) is not None:
-                server.build()
+    if session.config.option.collectonly:
+        return
+    used: set[str] = set()
+    for item in session.items:
+        used.update(getattr(item, "fixturenames", ()))
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        used.update(value for value in parameters.values() if isinstance(value, str))
+    for name, signs in (("moto", {"moto", "aws"}), ("nsq", {"start_nsqd", "nsqd", "lookupd", "nsq"})):
+        if used & signs:
+            importlib.import_module(f"tests.servers.{name}").build()
 
 
 @pytest.fixture

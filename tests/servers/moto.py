@@ -1,7 +1,7 @@
 """moto's server: SNS and SQS (and STS) in memory, in a process of its own.
 
-It has a virtual environment of its own, ``.build/moto``, since it pins another botocore than aiobotocore does. That is
-built once, when a test first asks for it.
+It has a virtual environment of its own, ``.build/moto-3.11``, since it pins another botocore than aiobotocore does.
+That is built once for each Python, before the first test that asks for it: suites on two of them may run side by side.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def moto_environment() -> Path:
 
     Skips the test, loudly, where pip can't install it.
     """
-    environment = CHECKOUT / ".build/moto"
-    wanted = f"{REQUIREMENTS.read_text()}{sys.version_info[:2]} {environment}"
+    environment = CHECKOUT / f".build/moto-{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = f"{REQUIREMENTS.read_text()}{sys.version} {environment}"
     stamp = environment / ".built"
     environment.parent.mkdir(exist_ok=True)
     with open(environment.parent / "moto.lock", "w") as lock:
