@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from bench.pubsub import effort_of, main, said
-from bench.pubsub_bare import SIDES, Sqlite
+from bench.pubsub_bare import SIDES
+from bench.pubsub_bare.local import Sqlite
 from bench.pubsub_brokers import BROKERS
 from bench.pubsub_fastlane import Fastlane
 from bench.pubsub_report import Found, figures_of, judged, pubsub_section
