@@ -15,8 +15,9 @@ from fastlane.errors import ConfigurationError
 from fastlane.resources.quantities import octets, seconds
 from fastlane.resources.surroundings import ALL_ROLES, Role
 from fastlane.server import option as read
+from fastlane.server.contradictions import contradictions
 from fastlane.server.option import Described, Option
-from fastlane.server.sources import check_keys, shown, sources
+from fastlane.server.sources import shown, sources, unknown_keys
 from fastlane.supervisor.processors import usable_processors
 from fastlane.supervisor.settings import Address, Settings
 
@@ -265,47 +266,31 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
             file_name: what an error calls the file.
 
         Raises:
-            ConfigurationError: a value that can't be used, a key that nobody knows, or two options that contradict. The
-                text names the source: the flag, the variable, or the file and the key.
+            ConfigurationError: every value that can't be used and key that nobody knows, or else all options that
+                contradict. The text names the source: the flag, the variable, or the file and the key.
         """
         environment = os.environ if environment is None else environment
         file = file or {}
-        check_keys(file, OPTIONS, file_name)
+        mistakes = list(unknown_keys(file, OPTIONS, file_name))
         values: dict[str, object] = {}
         for option in OPTIONS:
-            for source, raw in sources(option, flags or {}, environment, file, file_name):
-                try:
-                    values[option.name] = option.read(raw)
-                except ValueError as error:
-                    raise ConfigurationError(f"{source}: expected {error}, got {shown(option, raw)}") from None
-                break
+            try:
+                for source, raw in sources(option, flags or {}, environment, file, file_name):
+                    try:
+                        values[option.name] = option.read(raw)
+                    except ValueError as error:
+                        mistakes.append(f"{source}: expected {error}, got {shown(option, raw)}")
+                    break
+            except ConfigurationError as error:  # it refers to what is not there
+                mistakes.append(str(error))
         if values.get("timeout") == 0.0:
             values["timeout"] = None
-        options = msgspec.convert(values, cls)
-        options._check()
+        options = None if mistakes else msgspec.convert(values, cls)
+        if options is not None:
+            mistakes += contradictions(options)
+        if options is None or mistakes:
+            raise ConfigurationError("\n".join(mistakes))
         return options
-
-    def _check(self) -> None:
-        if self.uds is not None and self.fd is not None:
-            raise ConfigurationError("--uds and --fd contradict each other: give one of them")
-        if self.certfile is None:
-            for name in ("keyfile", "keyfile_password", "ca_certs"):
-                if getattr(self, name) is not None:
-                    raise ConfigurationError(f"--{name.replace('_', '-')} needs --certfile")
-        if self.health_host is not None and self.health_port is None:
-            raise ConfigurationError("--health-host needs --health-port")
-        if self.health_path is not None and self.health_path == self.ready_path:
-            raise ConfigurationError("--health-path and --ready-path contradict each other: they are the same path")
-        if self.subscriptions is not None and "subscriptions" not in self.run:
-            raise ConfigurationError(
-                f"--subscriptions {','.join(self.subscriptions)} and --run {','.join(self.run)} contradict each other: "
-                "nothing is consumed without --run subscriptions"
-            )
-        if self.limit_request_line > self.limit_head:
-            raise ConfigurationError(
-                f"--limit-request-line ({self.limit_request_line}) is larger than --limit-head ({self.limit_head}), "
-                "which includes it"
-            )
 
     def settings(self, app: str, configuration: str | None = None, *, configures_resources: bool = False) -> Settings:
         """What `fastlane.supervisor.run` takes, to serve ``app`` (as `fastlane.discovery` reads it) with these options.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fastlane.errors import ConfigurationError
 from fastlane.server.option import Option
 
-__all__ = ["check_keys", "shown", "sources"]
+__all__ = ["shown", "sources", "unknown_keys"]
 
 _OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
 """Names that other servers taught people; our own name beats them."""
@@ -20,7 +20,11 @@ def sources(
     file: Mapping[str, object],
     file_name: str,
 ) -> Iterator[tuple[str, object]]:
-    """Where the option is given, the strongest first."""
+    """Where the option is given, the strongest first.
+
+    Raises:
+        ConfigurationError: the file refers to a variable that is not there.
+    """
     if flags.get(option.name) is not None:
         yield option.flag, flags[option.name]
     for variable in (option.variable, _OTHER_VARIABLES.get(option.name, "")):
@@ -39,17 +43,16 @@ def sources(
         yield where, value
 
 
-def check_keys(file: Mapping[str, object], options: Iterable[Option], file_name: str) -> None:
-    """Raise ConfigurationError for a key that is no option's."""
+def unknown_keys(file: Mapping[str, object], options: Iterable[Option], file_name: str) -> Iterator[str]:
+    """A text for each key that is no option's."""
     known = [option.key for option in options if option.key is not None]
     for key in file:
         if key not in known:
             import difflib  # here: only a mistake needs it
 
             near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            raise ConfigurationError(
-                f"{file_name}: serve.{key}: there is no such option." + (f" Did you mean {near[0]!r}?" if near else "")
-            )
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            yield f"{file_name}: serve.{key}: there is no such option.{meant}"
 
 
 def shown(option: Option, value: object) -> str:

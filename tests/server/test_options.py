@@ -104,6 +104,23 @@ def test_a_value_that_can_not_be_used_says_where_it_stands_and_what_was_expected
             gather(environment={option.variable: text})
 
 
+def test_all_mistakes_are_told_at_once_and_contradictions_when_there_are_none():
+    file = {"prot": 1, "port": "x", "bakclog": 1, "uds": {"env": "GONE"}}
+    with pytest.raises(ConfigurationError) as caught:
+        gather({"workers": "-1"}, environment={"FASTLANE_LOG_LEVEL": "loud"}, file=file)
+    told = str(caught.value).splitlines()
+    assert sorted(line.split(": ")[0 if line.startswith(("-", "F")) else 1] for line in told) == [
+        "--workers",
+        "FASTLANE_LOG_LEVEL",
+        "serve.bakclog",
+        "serve.port",
+        "serve.prot",
+        "serve.uds",
+    ]
+    with pytest.raises(ConfigurationError, match=r"--uds and --fd .*\n--health-host needs"):
+        gather({"uds": "s", "fd": 3, "health_host": "::1"})
+
+
 def test_a_password_is_not_shown():
     with pytest.raises(ConfigurationError) as caught:
         gather({"keyfile_password": 123456})
