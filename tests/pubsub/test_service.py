@@ -247,7 +247,7 @@ def test_an_event_that_no_subscription_could_decode_is_told_to_who_publishes_it(
 
     async def main() -> None:
         async with serving():
-            with pytest.raises(TypeError, match=r"would be a dead letter: Expected `int`, got `str` - at `.*id`"):
+            with pytest.raises(TypeError, match="would be a dead letter: Expected `int`, got `str` - at `.*id`"):
                 await topic.publish(Event("1"))  # type: ignore[arg-type]
             assert topic.messages == []
 

@@ -85,7 +85,7 @@ class Schema(Generic[T]):
             self.decode(payload)
         except msgspec.DecodeError as error:
             raise TypeError(
-                f"topic {self._topic!r}: this event can't be decoded again, and would be a dead letter: {error}\n"
+                f"topic {self._topic!r}: what was published can't be decoded again, and would be a dead letter: {error}\n"
                 f"    mend: give the fields of {described(self.event)} what their annotations say"
             ) from error
 
