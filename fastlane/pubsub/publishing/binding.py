@@ -101,8 +101,6 @@ class TopicBinding:
         """
         schema = topic.schema
         payload = schema.encode(event)
-        if self.spy is not None:
-            schema.read_back(payload)
         lifted = schema.attributes(event)
         if attributes:
             lifted.update(_checked(topic.name, attributes))

@@ -74,21 +74,6 @@ class Schema(Generic[T]):
         except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(f"topic {self._topic!r}: {event!r} can't be encoded: {error}") from error
 
-    def read_back(self, payload: bytes) -> None:
-        """In a test: see that a subscription will be able to decode it. Nobody checks what is put into a structure's
-        fields, and in production the message would become a dead letter.
-
-        Raises:
-            TypeError: it will not.
-        """
-        try:
-            self.decode(payload)
-        except msgspec.DecodeError as error:
-            raise TypeError(
-                f"topic {self._topic!r}: what was published can't be decoded again, and would be a dead letter: {error}\n"
-                f"    mend: give the fields of {described(self.event)} what their annotations say"
-            ) from error
-
     def attributes(self, event: T) -> dict[str, str]:
         """Those that are lifted from the event's fields."""
         lifts = self._lifts.get(type(event))
