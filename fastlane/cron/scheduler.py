@@ -58,9 +58,8 @@ class Scheduler:
         self._owner = owner
         self._call = call
         self._leads = leads
-        self._seen: dict[
-            str, datetime
-        ] = {}  # the last tick of each job that is settled, as far as this one is concerned
+        # The last tick of each job that is settled, as far as this one is concerned.
+        self._seen: dict[str, datetime] = {}
         self._due: dict[str, datetime] = {}  # the tick after that
         self._leases: dict[str, set[_Lease]] = {}  # of the runs that are live here
         self._epoch = datetime.min  # the store's time at zero of the loop's
