@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Union
 
+from fastlane.resources.annotations import bare
+
 __all__ = ["MAX_ATTRIBUTES", "Attribute", "attribute_name_problem", "attribute_text", "is_scalar", "lifted_fields"]
 
 MAX_ATTRIBUTES: Final = 8
@@ -106,15 +108,7 @@ def _marker_in(hint: Any) -> Attribute | None:
 
 def is_scalar(hint: Any) -> bool:
     """Whether `attribute_text` has a text for values of this type; None does not count."""
-    while True:
-        if typing.get_origin(hint) is Annotated:
-            hint = typing.get_args(hint)[0]
-        elif hasattr(hint, "__supertype__"):
-            hint = hint.__supertype__
-        elif type(hint).__name__ == "TypeAliasType":
-            hint = hint.__value__
-        else:
-            break
+    hint = bare(hint)
     arms = _arms(hint)
     if arms:
         return all(arm is type(None) or is_scalar(arm) for arm in arms)

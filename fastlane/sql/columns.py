@@ -17,10 +17,12 @@ import types
 import typing
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union
+from typing import Any, Literal, NamedTuple, TypeAlias, Union
 
 import asyncpg
 import msgspec
+
+from fastlane.resources.annotations import bare
 
 __all__ = ["KEPT", "Column", "Convert", "Unfit", "conversion", "is_optional", "members", "shown", "without_null"]
 
@@ -99,16 +101,11 @@ def shown(annotation: Any) -> str:
 
 
 def plain(annotation: Any) -> Any:
-    """Without ``Annotated``, ``NewType`` and aliases."""
-    while True:
-        if typing.get_origin(annotation) in (Annotated, typing.Required, typing.NotRequired):
-            annotation = typing.get_args(annotation)[0]
-        elif hasattr(annotation, "__supertype__"):
-            annotation = annotation.__supertype__
-        elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__
-        else:
-            return annotation
+    """Bare, and without what a TypedDict says of the presence of a key."""
+    annotation = bare(annotation)
+    while typing.get_origin(annotation) in (typing.Required, typing.NotRequired):
+        annotation = bare(typing.get_args(annotation)[0])
+    return annotation
 
 
 def members(annotation: Any) -> tuple[Any, ...]:

@@ -129,10 +129,8 @@ def _fields(row: object) -> Sequence[str] | None:
 def _after(first: object, others: Iterator[object], progress: _Progress) -> Iterator[Sequence[object]]:
     taken = progress.taken
     try:
-        progress.values = values = taken(first)
-        width = len(values if progress.columns is None else progress.columns)
-        _measure(progress, width)
-        yield values
+        width = _begin(progress, first)
+        yield progress.values
         for progress.number, row in enumerate(others, 2):
             progress.values = values = taken(row)
             if len(values) != width:
@@ -148,10 +146,8 @@ async def _after_async(
 ) -> AsyncIterator[Sequence[object]]:
     taken = progress.taken
     try:
-        progress.values = values = taken(first)
-        width = len(values if progress.columns is None else progress.columns)
-        _measure(progress, width)
-        yield values
+        width = _begin(progress, first)
+        yield progress.values
         async for row in others:
             progress.number += 1
             progress.values = values = taken(row)
@@ -161,6 +157,14 @@ async def _after_async(
     except Exception:
         progress.is_theirs = True
         raise
+
+
+def _begin(progress: _Progress, first: object) -> int:
+    """Take the first row; answers how many values a row has to have."""
+    progress.values = progress.taken(first)
+    width = len(progress.values if progress.columns is None else progress.columns)
+    _measure(progress, width)
+    return width
 
 
 def _measure(progress: _Progress, width: int) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, Union
 
 from fastlane.errors import CompileError
 from fastlane.pubsub.topics.message import Message
+from fastlane.resources.annotations import bare
 
 __all__ = ["Takes", "UnresolvedHandler", "described", "handler_mistake", "is_coroutine_handler", "takes_of"]
 
@@ -209,7 +210,7 @@ def _no_dependencies(handler: Any, name: str, kind: str) -> CompileError:
 
 def _item_of(annotation: Any) -> Any:
     """What a list has in it; None: it is none."""
-    annotation = _bare(annotation)
+    annotation = bare(annotation)
     if annotation in _LISTS or annotation is typing.List:  # noqa: UP006 - what users may have written
         return Any
     if typing.get_origin(annotation) in _LISTS:
@@ -218,7 +219,7 @@ def _item_of(annotation: Any) -> Any:
 
 
 def _is_message_of(annotation: Any, event: Any) -> bool:
-    annotation = _bare(annotation)
+    annotation = bare(annotation)
     if annotation is Message:
         return True
     return typing.get_origin(annotation) is Message and _fits(typing.get_args(annotation)[0], event)
@@ -229,7 +230,7 @@ def _fits(annotation: Any, event: Any) -> bool:
     if annotation in (Any, object) or isinstance(annotation, typing.TypeVar) or annotation == event:
         return True
     event = type(None) if event is None else event  # as `typing` has it in an annotation
-    taken, carried = _arms(_bare(annotation)), _arms(_bare(event))
+    taken, carried = _arms(bare(annotation)), _arms(bare(event))
     return all(any(_covers(arm, one) for arm in taken) for one in carried)
 
 
@@ -239,21 +240,9 @@ def _covers(taken: Any, carried: Any) -> bool:
     return isinstance(taken, type) and isinstance(carried, type) and issubclass(carried, taken)
 
 
-def _bare(annotation: Any) -> Any:
-    while True:
-        if typing.get_origin(annotation) is Annotated:
-            annotation = typing.get_args(annotation)[0]
-        elif hasattr(annotation, "__supertype__"):
-            annotation = annotation.__supertype__
-        elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__
-        else:
-            return annotation
-
-
 def _arms(annotation: Any) -> tuple[Any, ...]:
     if typing.get_origin(annotation) in (Union, types.UnionType):
-        return tuple(map(_bare, typing.get_args(annotation)))
+        return tuple(map(bare, typing.get_args(annotation)))
     return (annotation,)
 
 

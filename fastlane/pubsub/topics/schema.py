@@ -8,7 +8,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, Union
+from typing import Any, ClassVar, Generic, TypeVar, Union
 
 import msgspec
 from msgspec import inspect as shapes
@@ -16,6 +16,7 @@ from msgspec import inspect as shapes
 from fastlane.errors import CompileError
 from fastlane.pubsub.attributes import Attribute, attribute_text, is_scalar, lifted_fields
 from fastlane.pubsub.topics.handlers import described
+from fastlane.resources.annotations import bare
 from fastlane.resources.declaration import Place
 
 __all__ = ["Schema", "UnresolvedSchema"]
@@ -192,15 +193,7 @@ def _item(field: str) -> Read:
 
 def _arms(hint: Any) -> Iterator[Any]:
     """The members of a union, aliases and ``Annotated`` looked through."""
-    while True:
-        if typing.get_origin(hint) is Annotated:
-            hint = typing.get_args(hint)[0]
-        elif hasattr(hint, "__supertype__"):
-            hint = hint.__supertype__
-        elif type(hint).__name__ == "TypeAliasType":
-            hint = hint.__value__
-        else:
-            break
+    hint = bare(hint)
     if typing.get_origin(hint) in (Union, types.UnionType):
         for arm in typing.get_args(hint):
             yield from _arms(arm)
