@@ -211,13 +211,27 @@ class LocalStore(Store):
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             connection.executescript(_TABLES)
         except sqlite3.Error:
             connection.close()
             raise
         self._connection = connection
         return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn a new file to write-ahead logging. SQLite does not wait for a lock where two would wait for each other: of
+    several that open a new file at the same time, some are told at once that it is busy, whatever the timeout."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.001)
 
 
 def _decide(connection: sqlite3.Connection, job: str, overlap: Overlap, now: float) -> State:
