@@ -20,6 +20,7 @@ from fastlane.http.background import BackgroundTasks
 from fastlane.http.request import Request
 from fastlane.params import Body as BodyMarker
 from fastlane.params import Form, Marker, Path, State
+from fastlane.resources.annotations import is_typed_dict
 
 __all__ = ["Sources"]
 
@@ -192,7 +193,7 @@ def _class_of(annotation: Any) -> type | None:
     if union_arms(annotation) is not None:
         return None
     origin = typing.get_origin(annotation) or annotation
-    if typing.is_typeddict(origin):
+    if is_typed_dict(origin):
         return dict
     if not isinstance(origin, type) or origin in (object, Any) or getattr(origin, "_is_protocol", False):
         return None

@@ -17,6 +17,7 @@ from fastlane.compiler.plan import Default
 from fastlane.compiler.reader import IllegalAnnotation
 from fastlane.http.response import Response
 from fastlane.params import Marker
+from fastlane.resources.annotations import is_typed_dict
 
 __all__ = [
     "Field",
@@ -62,7 +63,7 @@ def _read_fields(annotation: Any, origin: type) -> list[Field] | None:
             Field(info.name, info.encode_name, info.type, _default(info.default, info.default_factory, NODEFAULT))
             for info in msgspec.structs.fields(annotation)
         ]
-    if typing.is_typeddict(origin):
+    if is_typed_dict(origin):
         hints = typing.get_type_hints(origin, include_extras=True)
         optional: frozenset[str] = getattr(origin, "__optional_keys__", frozenset())
         return [
@@ -122,7 +123,7 @@ def _attrs_field(info: Any, hints: Mapping[str, Any]) -> Field:
 def builder_of(annotation: Any) -> Callable[..., Any]:
     """What makes the structure from its fields by keyword. Fields that are ``UNSET`` are left out of a TypedDict."""
     origin = typing.get_origin(annotation) or annotation
-    if typing.is_typeddict(origin):
+    if is_typed_dict(origin):
         return _typed_dict
     return typing.cast("Callable[..., Any]", origin)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Annotated, Any
 
-__all__ = ["bare"]
+__all__ = ["bare", "is_typed_dict"]
 
 
 def bare(annotation: Any) -> Any:
@@ -19,3 +19,8 @@ def bare(annotation: Any) -> Any:
             annotation = annotation.__value__
         else:
             return annotation
+
+
+def is_typed_dict(kind: Any) -> bool:
+    """Also those of ``typing_extensions``, which pydantic asks for, and which ``typing`` itself does not know."""
+    return isinstance(kind, type) and issubclass(kind, dict) and hasattr(kind, "__total__")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from fastlane.resources.annotations import is_typed_dict
 from fastlane.sql.columns import plain
 
 __all__ = ["Field", "Shape", "shape_of"]
@@ -64,7 +65,7 @@ def shape_of(into: Any) -> Shape:
     if isinstance(origin, type):
         fields = _fields_of(into, origin)
         if fields is not None:
-            return Shape("mapping" if typing.is_typeddict(origin) else "structure", into, fields)
+            return Shape("mapping" if is_typed_dict(origin) else "structure", into, fields)
         arguments = typing.get_args(into)
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
             return Shape("sequence", tuple, tuple(Field(f"{i}", (), one) for i, one in enumerate(arguments)))
@@ -85,7 +86,7 @@ def _fields_of(into: Any, origin: type) -> tuple[Field, ...] | None:
             Field(f.name, tuple(dict.fromkeys((f.name, f.encode_name))), f.type, f.required, f.name in keyword)
             for f in msgspec.structs.fields(into)
         )
-    if typing.is_typeddict(origin):
+    if is_typed_dict(origin):
         required: frozenset[str] = origin.__required_keys__  # type: ignore[attr-defined]  # of typed dicts
         return tuple(
             Field(name, (name,), hint, _is_key(hint, name in required)) for name, hint in _hints(origin).items()

@@ -249,6 +249,15 @@ def test_a_typed_dict_of_the_query_lacks_what_was_not_sent() -> None:
     assert answer(compiled(search), query="page=3") == b'{"page":3}'
 
 
+def test_a_typed_dict_of_typing_extensions_is_one() -> None:
+    page = pytest.importorskip("typing_extensions").TypedDict("Page", {"page": int})
+
+    async def search(filter: page) -> page:  # type: ignore[valid-type]
+        return filter
+
+    assert answer(compiled(search, localns={"page": page}), query="page=3") == b'{"page":3}'
+
+
 def test_dict_takes_the_whole_query_or_form() -> None:
     async def in_a_form(form: Annotated[dict[str, list[int]], Form()]) -> dict[str, list[int]]:
         return form

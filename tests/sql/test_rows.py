@@ -134,6 +134,12 @@ def test_a_key_of_a_typed_dict_may_be_missing_also_where_annotations_are_texts(i
         plan_of(into, "SELECT …", [Column("name", "text", "scalar")])
 
 
+def test_a_typed_dict_of_typing_extensions_is_one() -> None:
+    visit = pytest.importorskip("typing_extensions").TypedDict("Visit", {"id": int})
+    columns = [Column("id", "int4", "scalar"), Column("more", "text", "scalar")]
+    assert plan_of(visit, "SELECT …", columns).value((1, "x")) == {"id": 1}
+
+
 def test_a_row_that_is_validated_keeps_the_types_of_its_values() -> None:
     address, moment = ipaddress.ip_address("10.0.0.1"), datetime(2026, 1, 2, tzinfo=UTC)
     row = {"address": address, "range": Range(1, 2), "moment": moment, "bytes": b"\xff", "price": Decimal("1.10")}

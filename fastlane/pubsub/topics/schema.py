@@ -16,7 +16,7 @@ from msgspec import inspect as shapes
 from fastlane.errors import CompileError
 from fastlane.pubsub.attributes import Attribute, attribute_text, is_scalar, lifted_fields
 from fastlane.pubsub.topics.handlers import described
-from fastlane.resources.annotations import bare
+from fastlane.resources.annotations import bare, is_typed_dict
 from fastlane.resources.declaration import Place
 
 __all__ = ["Schema", "UnresolvedSchema"]
@@ -136,14 +136,14 @@ class Schema(Generic[T]):
                 # A generic's, or a class's inside a function; msgspec has its own way, and has succeeded.
                 hints = dict(origin.__annotations__)
         hints = {name: hint for name, hint in hints.items() if (typing.get_origin(hint) or hint) is not ClassVar}
-        reader: Callable[[str], Read] = _item if typing.is_typeddict(origin) else operator.attrgetter
+        reader: Callable[[str], Read] = _item if is_typed_dict(origin) else operator.attrgetter
         self._refuse_defaults(arm, origin, hints)
         try:
             lifted = lifted_fields(hints)
         except ValueError as error:
             raise self._mistake(f"{described(arm)}: {error}", "see `fastlane.pubsub.Attribute`") from None
         lifts = [(name, reader(field)) for field, name in lifted.items()]
-        self._lifts[dict if typing.is_typeddict(origin) else origin] = lifts
+        self._lifts[dict if is_typed_dict(origin) else origin] = lifts
         if order_by is None:
             return
         if order_by not in hints:
@@ -202,7 +202,7 @@ def _arms(hint: Any) -> Iterator[Any]:
 
 
 def _class_of(arm: Any) -> type | tuple[type, ...] | None:
-    if typing.is_typeddict(typing.get_origin(arm) or arm):
+    if is_typed_dict(typing.get_origin(arm) or arm):
         return dict
     found = typing.get_origin(arm) or arm
     if found is float or found is Any:

@@ -195,6 +195,15 @@ def test_a_typed_dict_lifts_and_orders() -> None:
         topic.schema.key({"shop": "x"})
 
 
+def test_a_typed_dict_of_typing_extensions_is_one() -> None:
+    typing_extensions = pytest.importorskip("typing_extensions")
+    order = typing_extensions.TypedDict("order", {"id": int, "shop": Annotated[str, Attribute()]}, total=False)
+    topic: Topic[Any] = Topic("orders", order, order_by="id")
+    assert topic.decode(topic.schema.encode({"id": 3})) == {"id": 3}
+    assert topic.schema.attributes({"id": 3, "shop": "x"}) == {"shop": "x"}
+    assert topic.schema.key({"id": 3}) == "3"
+
+
 def test_a_field_that_can_not_be_an_attribute_is_refused() -> None:
     class Wrong(Struct):
         tags: Annotated[list[str], Attribute()]
