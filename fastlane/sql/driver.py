@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 
 from fastlane.sql.columns import Column
+from fastlane.sql.errors import RowMismatch
 from fastlane.sql.rows import Plan, plan_of
 from fastlane.sql.settings import ConnectionSettings
 
@@ -157,7 +158,11 @@ class Session:
         """Statement and plan of (type, query) or (type, query, True), where the first column alone is asked for."""
         into, query = key[0], key[1]
         statement = await self.prepare(query)
-        plan = self._plans.plan(into, len(key) > 2, query, statement.columns)
+        try:
+            plan = self._plans.plan(into, len(key) > 2, query, statement.columns)
+        except RowMismatch:
+            self.forget_one(query)  # what does not run is never told that the columns are others by now
+            raise
         if query in self._prepared:
             self.fast[key] = statement.state, plan
             statement.keys.append(key)
@@ -180,6 +185,14 @@ class Session:
         """Prepare everything anew: the schema has changed."""
         self.fast.clear()
         self._prepared.clear()
+        if self.is_open():
+            self.connection._drop_local_type_cache()
+            self.forget_copied()
+
+    def forget_copied(self) -> None:
+        """Look at a table's columns anew before rows are copied into it: asyncpg remembers the types that they had, and
+        what it sends may also be a value of another one, such as the bytes of a bigint for a float."""
+        self.connection._drop_local_statement_cache()
 
     def forget_one(self, query: str) -> None:
         """Prepare one query anew: for several steps that can't begin again where it turns out to be out of date."""

@@ -68,7 +68,7 @@ class Pool(Reserve, Source):
 
     def told(self, error: BaseException, session: Session, query: str) -> BaseException:
         """What the user gets to see for an error."""
-        if is_stale(error):
+        if is_stale(error) or is_schema_change(error):
             self.forget()
         elif is_read_only(error):
             session.usable = False  # after a failover a new connection finds the new primary
@@ -118,10 +118,6 @@ class Pool(Reserve, Source):
         try:
             yield
         except BaseException as error:
-            if is_schema_change(error):
-                session.forget()
-                with contextlib.suppress(Exception):
-                    await session.connection.reload_schema_state()
             other = self.told(error, session, query)
             if is_lost(error, session):
                 self.drop(session)

@@ -194,6 +194,7 @@ class Queries(abc.ABC):
             The number of rows.
         """
         async with self._source.session(f"COPY {table}") as session:
+            session.forget_copied()
             return _count(await copied(session.connection, table, rows, columns))
 
 

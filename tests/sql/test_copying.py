@@ -93,6 +93,19 @@ def test_a_copy_is_all_or_nothing(url: str) -> None:
     asyncio.run(main())
 
 
+def test_rows_are_copied_as_what_the_columns_are_now(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute("CREATE TABLE measured (value bigint)")
+            assert await db.copy("measured", [(1,)]) == 1
+            for kind in ("float8", "int", "numeric"):
+                await db.execute(f"ALTER TABLE measured ALTER value TYPE {kind}")
+                assert await db.copy("measured", [(1,)]) == 1
+            assert await db.fetch_all(int, "SELECT value::int FROM measured WHERE value = 1") == [1, 1, 1, 1]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("last", "columns", "problem"),
     [

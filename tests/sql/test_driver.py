@@ -61,6 +61,20 @@ def test_a_named_portal_is_read_in_pieces_and_closed(url: str) -> None:
     asyncio.run(main())
 
 
+def test_what_is_remembered_of_types_and_of_copied_tables_is_dropped_at_once(url: str) -> None:
+    async def main() -> None:
+        async with connected(url) as connection, connected(url) as other:
+            await other.execute("CREATE TYPE pair AS (a int); CREATE TABLE pairs (number bigint, pair pair)")
+            await connection.copy_records_to_table("pairs", records=[(1, (1,))])
+            await other.execute("ALTER TYPE pair ADD ATTRIBUTE b int; ALTER TABLE pairs ALTER number TYPE float8")
+            connection._drop_local_type_cache()
+            connection._drop_local_statement_cache()
+            await connection.copy_records_to_table("pairs", records=[(1, (1, 2))])
+            assert await connection.fetch("SELECT number, (pair).b FROM pairs ORDER BY b") == [(1, 2), (1, None)]
+
+    asyncio.run(main())
+
+
 def test_a_failed_transaction_answers_rollback_to_commit(url: str) -> None:
     async def main() -> None:
         async with connected(url) as connection:

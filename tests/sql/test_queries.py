@@ -487,6 +487,42 @@ def test_a_changed_composite_type_is_noticed_once(url: str) -> None:
     asyncio.run(main())
 
 
+def test_a_changed_composite_type_is_noticed_once_by_all_connections_and_in_a_transaction_too(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=2) as db:
+            await db.execute("CREATE TYPE pair AS (a int, b int); CREATE TABLE pairs (pair pair, data jsonb)")
+            await db.execute("INSERT INTO pairs VALUES ((1, 2), '[3]')")
+            query = "SELECT * FROM pairs"
+            async with db.transaction() as one, db.transaction() as other:
+                assert len(await one.fetch_all(dict, query)) == len(await other.fetch_all(dict, query)) == 1
+            await db.execute("ALTER TYPE pair ADD ATTRIBUTE c int")
+            with pytest.raises(OutdatedSchemaCacheError):
+                async with db.transaction() as tx:
+                    await tx.fetch_all(dict, query)
+            async with db.transaction() as one, db.transaction() as other:
+                for tx in (one, other):
+                    (row,) = await tx.fetch_all(dict, query)
+                    assert (dict(row["pair"]), row["data"]) == ({"a": 1, "b": 2, "c": None}, [3])
+
+    asyncio.run(main())
+
+
+def test_a_column_that_is_what_it_was_again_is_read_again(url: str) -> None:
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(POSTS)
+            query = "SELECT id, title, likes FROM posts WHERE id = $1"
+            assert await db.fetch_one(Post, query, 1) == Post(1, "post 1", 10)
+            await db.execute("ALTER TABLE posts ALTER likes TYPE numeric")
+            for _ in range(2):
+                with pytest.raises(RowMismatch, match="likes"):
+                    await db.fetch_one(Post, query, 1)
+            await db.execute("ALTER TABLE posts ALTER likes TYPE int")
+            assert await db.fetch_one(Post, query, 1) == Post(1, "post 1", 10)
+
+    asyncio.run(main())
+
+
 def test_every_value_of_a_json_column_may_be_null_or_anything(url: str) -> None:
     async def main() -> None:
         async with opened(url) as db:
