@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["adapted", "adapted_row"]
+__all__ = ["adapted", "adapted_row", "adapted_value"]
 
 
 def adapted(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -14,7 +14,7 @@ def adapted(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
 
     Asked only after asyncpg refused the arguments, so that a query that needs nothing pays nothing.
     """
-    changed = tuple(map(_adapted, arguments))
+    changed = tuple(map(adapted_value, arguments))
     return changed if any(new is not old for new, old in zip(changed, arguments, strict=True)) else None
 
 
@@ -23,9 +23,10 @@ def adapted_row(row: Any) -> Any:
     return (adapted(row) or row) if isinstance(row, list | tuple) else row
 
 
-def _adapted(value: Any) -> Any:
+def adapted_value(value: Any) -> Any:
+    """The same for one value."""
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, list | tuple | set | frozenset) and any(isinstance(item, enum.Enum) for item in value):
-        return [_adapted(item) for item in value]
+        return [adapted_value(item) for item in value]
     return value

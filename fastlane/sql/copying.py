@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 
+from fastlane.sql.arguments import adapted_value
 from fastlane.sql.errors import ArgumentMismatch
 
 __all__ = ["copied"]
@@ -57,11 +57,21 @@ class _Progress:
         self.values: Sequence[object] = ()
         self.is_theirs = False
 
+    def take(self, row: object) -> Sequence[object]:
+        """The values of the next row."""
+        try:
+            self.values = self.taken(row)
+        except (LookupError, AttributeError, TypeError) as error:
+            self.values = ()
+            raise self.mismatch(f"it is a {type(row).__name__} unlike the first row: {error!r}") from error
+        return self.values
+
     def mismatch(self, problem: object) -> ArgumentMismatch:
         of = ", ".join(type(value).__name__ for value in self.values)
         columns = "" if self.columns is None else f" ({', '.join(self.columns)})"
+        types = f", of the types ({of})," if of else ""
         return ArgumentMismatch(
-            f"row {self.number}, of the types ({of}), does not fit the columns: {problem}",
+            f"row {self.number}{types} does not fit the columns: {problem}",
             query=f"COPY {self.table}{columns}",
             mend="give values of the columns' Python types, as many as there are columns",
         )
@@ -101,16 +111,12 @@ def _taken(
 
 def _every(names: Sequence[str], get: Callable[[Any], Any]) -> Callable[[Any], Sequence[object]]:
     if len(names) == 1:
-        return lambda row: (_value(get(row)),)
+        return lambda row: (adapted_value(get(row)),)
     return lambda row: _values(get(row))
 
 
 def _values(row: Iterable[object]) -> Sequence[object]:
-    return [_value(value) for value in row]
-
-
-def _value(value: object) -> object:
-    return value.value if isinstance(value, enum.Enum) else value
+    return [adapted_value(value) for value in row]
 
 
 def _fields(row: object) -> Sequence[str] | None:
@@ -127,12 +133,11 @@ def _fields(row: object) -> Sequence[str] | None:
 
 
 def _after(first: object, others: Iterator[object], progress: _Progress) -> Iterator[Sequence[object]]:
-    taken = progress.taken
     try:
         width = _begin(progress, first)
         yield progress.values
         for progress.number, row in enumerate(others, 2):
-            progress.values = values = taken(row)
+            values = progress.take(row)
             if len(values) != width:
                 _measure(progress, width)
             yield values
@@ -144,13 +149,12 @@ def _after(first: object, others: Iterator[object], progress: _Progress) -> Iter
 async def _after_async(
     first: object, others: AsyncIterator[object], progress: _Progress
 ) -> AsyncIterator[Sequence[object]]:
-    taken = progress.taken
     try:
         width = _begin(progress, first)
         yield progress.values
         async for row in others:
             progress.number += 1
-            progress.values = values = taken(row)
+            values = progress.take(row)
             if len(values) != width:
                 _measure(progress, width)
             yield values
@@ -161,7 +165,7 @@ async def _after_async(
 
 def _begin(progress: _Progress, first: object) -> int:
     """Take the first row; answers how many values a row has to have."""
-    progress.values = progress.taken(first)
+    progress.take(first)
     width = len(progress.values if progress.columns is None else progress.columns)
     _measure(progress, width)
     return width

@@ -93,6 +93,41 @@ def test_a_copy_is_all_or_nothing(url: str) -> None:
     asyncio.run(main())
 
 
+def test_members_of_enumerations_are_copied_as_their_values_also_in_arrays(url: str) -> None:
+    class Mood(enum.Enum):
+        HAPPY = "happy"
+
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute("CREATE TYPE mood AS ENUM ('happy'); CREATE TABLE moods (one mood, many mood[])")
+            row = {"one": Mood.HAPPY, "many": [Mood.HAPPY, None]}
+            assert await db.copy("moods", [row, {"one": None, "many": []}]) == 2
+            assert await db.copy("moods", [([Mood.HAPPY],)], columns=["many"]) == 1
+            many = await db.fetch_all(list[Mood | None], "SELECT many FROM moods")
+            assert many == [[Mood.HAPPY, None], [], [Mood.HAPPY]]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("last", [{"id": 2}, {}, (2, "b"), 5, None])
+def test_a_row_that_is_unlike_the_first_is_told_with_its_number(url: str, last: object) -> None:
+    rows = [{"id": 1, "name": "a"}, last]
+
+    async def one_by_one() -> AsyncIterator[object]:
+        for row in rows:
+            yield row
+
+    async def main() -> None:
+        async with opened(url, most=1) as db:
+            await db.execute(TABLE)
+            for given in (rows, one_by_one()):
+                with pytest.raises(ArgumentMismatch, match=r"row 2 does not fit the columns: it is a \w+ unlike"):
+                    await db.copy("shop.items", given)
+            assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
+
+    asyncio.run(main())
+
+
 def test_rows_are_copied_as_what_the_columns_are_now(url: str) -> None:
     async def main() -> None:
         async with opened(url, most=1) as db:
