@@ -28,8 +28,9 @@ async def app(scope, receive, send):
 @pytest.fixture
 def make(monkeypatch, tmp_path):
     """A gunicorn worker that has not been forked."""
-    kept = {name: logging.getLogger(name) for name in ("uvicorn.error", "uvicorn.access", "fastlane")}
-    before = {name: (one.handlers, one.level, one.propagate) for name, one in kept.items()}
+    names = ("gunicorn.error", "gunicorn.access", "uvicorn.error", "uvicorn.access", "fastlane")
+    kept = {name: logging.getLogger(name) for name in names}
+    before = {name: (list(one.handlers), one.level, one.propagate) for name, one in kept.items()}
     monkeypatch.setattr(server_module, "TICK_SECONDS", 0.01)
     made = []
 
