@@ -55,7 +55,12 @@ WHERE $2::timestamptz <= clock_timestamp()
 ON CONFLICT (job, scheduled_at) DO NOTHING
 RETURNING state
 """
-_DUE = "SELECT extract(epoch FROM $1::timestamptz - clock_timestamp())::float8"
+# Why there was nothing to insert: no row, and it was too early. Its time may have come since, so a tick without a row
+# is never somebody else's.
+_UNCLAIMED = """
+SELECT extract(epoch FROM $2::timestamptz - clock_timestamp())::float8
+WHERE NOT EXISTS (SELECT FROM fastlane.cron_run WHERE job = $1 AND scheduled_at = $2::timestamptz)
+"""
 _LAPSED = "state = 'running' AND lease_until <= clock_timestamp()"
 _GIVE_UP = f"""
 UPDATE fastlane.cron_run SET state = 'failed', finished_at = clock_timestamp(), error = 'its worker died'
@@ -129,9 +134,9 @@ class DatabaseStore(Store):
                     await connection.fetchval(_LOCK, job)
                 state = await connection.fetchval(_CLAIM, job, scheduled_at, owner, overlap, LEASE)
                 if state is None:
-                    early = await connection.fetchval(_DUE, scheduled_at)
-                    if early > 0:
-                        raise NotDue(early)
+                    early = await connection.fetchval(_UNCLAIMED, job, scheduled_at)
+                    if early is not None:
+                        raise NotDue(max(early, 0.0))
             return Claim(job, scheduled_at, owner, 1) if state == "running" else None
 
         return await self._do(transaction)

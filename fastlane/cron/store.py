@@ -70,7 +70,7 @@ class Claim(Struct, frozen=True):
 
 
 class NotDue(FastlaneError):
-    """The store's clock says that the tick is still to come, ``seconds`` from now."""
+    """The store's clock says that the tick is still to come, ``seconds`` from now; 0: it was, and has come since."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

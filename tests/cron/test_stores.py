@@ -112,6 +112,21 @@ def test_a_new_file_that_stays_locked_is_waited_for_and_then_said(
     other.close()
 
 
+def test_a_tick_that_comes_while_it_is_claimed_is_not_lost(stores: Stores) -> None:
+    # It was still to come for the insert, and had come for the question why nothing was inserted: one of ten was lost.
+    async def main() -> None:
+        async with stores.open() as store:
+            for number in range(100):
+                now, _ = await store.look()
+                tick = now + timedelta(microseconds=500 + number * 20)
+                while True:
+                    with contextlib.suppress(NotDue):
+                        assert await store.claim(f"job {number}", tick, "me", "skip") is not None, "nobody has it"
+                        break
+
+    asyncio.run(main())
+
+
 def test_a_tick_that_is_still_to_come_is_nobody_s(stores: Stores) -> None:
     async def main() -> None:
         async with stores.open() as store:
