@@ -252,6 +252,10 @@ class Provider(abc.ABC):
         """The physical name of a topic that the configuration gives none."""
         return topic
 
+    def base_name(self, physical: str) -> str:
+        """What the subscriptions of a topic are called after: its physical name, without the place that it may say."""
+        return physical
+
     def default_subscription_name(self, topic: str, subscription: str, *, ordered: bool, exactly_once: bool) -> str:
         """The physical name of a subscription that the configuration gives none."""
         return f"{topic}-{subscription}"

@@ -107,7 +107,7 @@ class _Placing:
         subscriptions = {}
         for name, subscription in topic.subscriptions.items():
             chosen = options.subscriptions.get(name, SubscriptionOptions())
-            its = self._bind(subscription, chosen, bound, options, provider)
+            its = self._bind(subscription, chosen, bound, provider)
             self._mistakes += subscription_mistakes(subscription, its, provider)
             subscriptions[name] = (subscription, its)
         return Placement(topic, bound, provider, subscriptions)
@@ -117,15 +117,16 @@ class _Placing:
         subscription: Subscription[Any],
         options: SubscriptionOptions,
         topic: BoundTopic,
-        topic_options: TopicOptions,
         provider: Provider,
     ) -> BoundSubscription:
         table = f"[pubsub.topics.{topic.name}.subscriptions.{subscription.name}]"
         # After the topic's name there: who shares a broker with another environment has renamed the topics, and would
         # share the queues otherwise.
-        base = (topic_options.name or topic.name).removesuffix(".fifo")
         physical = self._given(table, options, provider) or provider.default_subscription_name(
-            base, subscription.name, ordered=topic.ordered, exactly_once=topic.exactly_once
+            provider.base_name(topic.physical),
+            subscription.name,
+            ordered=topic.ordered,
+            exactly_once=topic.exactly_once,
         )
         return BoundSubscription(
             name=subscription.name,

@@ -16,6 +16,7 @@ from fastlane.resources.surroundings import Surroundings
 
 NSQ = {"kind": "nsq", "nsqd": ["127.0.0.1:4150"]}
 AWS = {"kind": "aws", "region": "eu-north-1"}
+GCP = {"kind": "gcp", "project": "shop"}
 
 
 class Event(Struct):
@@ -94,6 +95,22 @@ def test_subscriptions_follow_the_name_that_their_topic_has_there() -> None:
     assert placements.mistakes == []
     assert placements.topics["one"].bound.ordered
     assert placements.topics["one"].subscriptions["mail"][1].physical == "staging-one-mail.fifo"
+
+
+@pytest.mark.parametrize(
+    ("provider", "named"),
+    [
+        (AWS, {"arn": "arn:aws:sns:eu-north-1:000000000000:staging-one"}),
+        (GCP, {"name": "projects/other/topics/staging-one"}),
+    ],
+)
+def test_subscriptions_follow_the_name_of_a_topic_that_is_told_with_its_place(
+    provider: dict[str, Any], named: dict[str, str]
+) -> None:
+    topic = subscribed(Topic("one", Event), "mail")
+    placements = place(topic, providers={"events": provider}, pubsub={"provider": "events", "topics": {"one": named}})
+    (mail,) = (bound for _, bound in placements.topics["one"].subscriptions.values())
+    assert (mail.physical, mail.dead) == ("staging-one-mail", "staging-one-mail-dead")
 
 
 def test_arns_and_urls_stand_for_themselves_on_aws_alone() -> None:

@@ -9,7 +9,7 @@ from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.provider import Administrator, BoundSubscription, Provider, Publisher, Source
 from fastlane.pubsub.providers.aws.administrator import AwsAdministrator
 from fastlane.pubsub.providers.aws.clients import Clients
-from fastlane.pubsub.providers.aws.names import FIFO, dead_name
+from fastlane.pubsub.providers.aws.names import FIFO, dead_name, queue_name
 from fastlane.pubsub.providers.aws.publisher import MOST_BYTES, AwsPublisher
 from fastlane.pubsub.providers.aws.queues import BATCH, LONGEST
 from fastlane.pubsub.providers.aws.source import RECEIVES, AwsSource
@@ -54,6 +54,9 @@ class AwsProvider(Provider):
 
     def default_topic_name(self, topic: str, *, ordered: bool, exactly_once: bool) -> str:
         return topic + FIFO if ordered or exactly_once else topic
+
+    def base_name(self, physical: str) -> str:
+        return queue_name(physical)[0].removesuffix(FIFO)
 
     def default_subscription_name(self, topic: str, subscription: str, *, ordered: bool, exactly_once: bool) -> str:
         name = f"{topic}-{subscription}"

@@ -7,6 +7,7 @@ from typing import ClassVar
 from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.provider import Administrator, BoundSubscription, Provider, Publisher, Source
 from fastlane.pubsub.providers.gcp.administrator import GcpAdministrator
+from fastlane.pubsub.providers.gcp.names import short
 from fastlane.pubsub.providers.gcp.publisher import GcpPublisher
 from fastlane.pubsub.providers.gcp.pulling import LONGEST
 from fastlane.pubsub.providers.gcp.rest import Rest
@@ -54,6 +55,9 @@ class GcpProvider(Provider):
         ),
         loses="a message that nobody acknowledges within the subscription's retention, 7 days",
     )
+
+    def base_name(self, physical: str) -> str:
+        return short(physical)
 
     async def open_publisher(self) -> Publisher:
         return GcpPublisher(self._rest(64))
