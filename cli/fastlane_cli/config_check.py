@@ -12,6 +12,9 @@ import click
 from fastlane.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastlane.pubsub.placement.placements import Placement
     from fastlane.resources.configuration import Examined, Loaded, ResourceConfiguration
     from fastlane.resources.surroundings import Surroundings
     from fastlane.secrets import SecretsService
@@ -64,6 +67,7 @@ class _Check:
         self._surroundings = surroundings
         self.rows: list[str] = []
         self.mistakes: list[str] = []
+        self._placed: Mapping[str, Placement] = {}
 
     def run(self) -> None:
         from fastlane.resources.configuration import examine, hide_values
@@ -79,7 +83,7 @@ class _Check:
         self.mistakes += [mistake for mistake in examined.mistakes if mistake not in self.mistakes]
         self._check_services(examined)
         if not examined.failed:  # else a default would be shown for what stands there
-            self.rows = [*_rows(examined.configuration, self._surroundings), *self.rows]
+            self.rows = [*_rows(examined.configuration, self._surroundings, self._placed), *self.rows]
 
     def _serve(self) -> dict[str, object]:
         table = self._loaded.document.get("serve", {})
@@ -125,6 +129,8 @@ class _Check:
                 except ConfigurationError as error:
                     found = [str(error)]
                 self.mistakes += [located(self._loaded.name, mistake) for mistake in found]
+                if kind == "topic" and not found and not examined.failed:
+                    self._placed = service.placements.topics
 
 
 class _Found:
@@ -161,7 +167,9 @@ def _whole(text: str) -> list[str]:
     return found
 
 
-def _rows(configuration: ResourceConfiguration, surroundings: Surroundings) -> list[str]:
+def _rows(
+    configuration: ResourceConfiguration, surroundings: Surroundings, placed: Mapping[str, Placement]
+) -> list[str]:
     from fastlane.resources.configuration import TopicOptions, shown_dsn
     from fastlane_cli.declared import gather_declared
 
@@ -171,12 +179,18 @@ def _rows(configuration: ResourceConfiguration, surroundings: Surroundings) -> l
     for topic, subscriptions in declared.topics:
         options = configuration.pubsub.topics.get(topic, TopicOptions())
         provider = options.provider or configuration.pubsub.provider
+        placement = placed.get(topic)
         called = options.arn or options.name or ""
+        if placement is not None:  # else a mistake stands below, and the names are what they would be
+            called = "" if placement.bound.physical == topic else placement.bound.physical
         rows.append(f"topic {topic} -> {_provider(configuration, provider) or nothing} {called}".rstrip())
         for name in subscriptions:
             place = options.subscriptions.get(name)
             given = "" if place is None else place.name or place.arn or place.url or ""
-            rows.append(f"  subscription {name} -> {given or f'{options.name or topic}-{name}'}")
+            given = given or f"{options.name or topic}-{name}"
+            if placement is not None:
+                given = placement.subscriptions[name][1].physical
+            rows.append(f"  subscription {name} -> {given}")
     for name in declared.databases:
         database = configuration.sql.databases.get(name)
         rows.append(f"database {name} -> {nothing if database is None else shown_dsn(database.url)}")

@@ -48,6 +48,21 @@ def test_everything_that_is_declared_is_shown_with_where_it_goes(write: Write) -
     assert outcome.err == ""
 
 
+def test_topics_and_subscriptions_are_shown_by_the_names_that_they_get_at_the_broker(write: Write) -> None:
+    app = APP.replace('"user-signups", Signup', '"user-signups", Signup, order_by="id"')
+    directory = write("service.py", app).parent
+    write(
+        "fastlane.toml",
+        "[providers.events]\nkind = 'aws'\nregion = 'eu-north-1'\n[pubsub]\nprovider = 'events'\n"
+        "[sql.databases.blog]\nurl = 'postgresql://db.internal/blog'\n",
+    )
+    outcome = run(directory, "config", "check", "service:app", MAIL_KEY="m4il-key", API_KEY="4pi-key")
+    assert outcome.out.splitlines()[1:3] == [
+        "topic user-signups -> events (aws) user-signups.fifo",
+        "  subscription send-mail -> user-signups-send-mail.fifo",
+    ]
+
+
 def test_everything_that_is_wrong_is_told_at_once(write: Write) -> None:
     directory = write("service.py", APP).parent
     write("fastlane.toml", "[serve]\nworkers = 'x'\n[sql]\nmigrate = 'x'\n[secrets.names]\nMAIL_KEI = 'x'\n")
