@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import inspect
 import logging
@@ -162,6 +163,7 @@ class SecretsService(Service):
             refresh = self.configuration.secrets.refresh
             interval = self.source.default_refresh if refresh is None else float(refresh)
             if interval:
+                await self._catch_up(interval)
                 self._refreshing = asyncio.create_task(self._keep_fresh(interval), name="fastlane secrets")
 
     async def close(self) -> None:
@@ -188,6 +190,24 @@ class SecretsService(Service):
 
         What can't be read keeps its value. Never raises.
         """
+        changed = await self._read_again()
+        declared = declared_resources(Secret)
+        for name in changed:
+            if name in declared:
+                await _tell(declared[name])
+        return changed
+
+    async def _catch_up(self, interval: float) -> None:
+        """A worker that is started anew has what the boot process read, which may be old by now: it must not open its
+        connections with a password that was replaced. Nobody is told, since nobody here has seen the old value."""
+        if time.time() - self._read_at < interval and self._look() == self._seen:
+            return
+        self._seen = self._look()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_SECONDS):
+                await self._read_again()
+
+    async def _read_again(self) -> list[str]:
         layer = self._layer
         if layer is None:
             return []
@@ -196,6 +216,7 @@ class SecretsService(Service):
         except Exception as error:
             logger.warning("secrets could not be read again, the old values stay: %s", redacted(str(error)))
             return []
+        self._read_at = time.time()
         for name, reason in reading.missing.items():
             logger.warning("the secret %s could not be read again, the old value stays: %s", name, reason)
         changed = [name for name, value in reading.values.items() if layer.current.get(name) != value]
@@ -204,10 +225,6 @@ class SecretsService(Service):
             logger.info("the secret %s has a new value", name)
         if changed and self._listener is not None:
             self._listener(changed)
-        declared = declared_resources(Secret)
-        for name in changed:
-            if name in declared:
-                await _tell(declared[name])
         return changed
 
     async def _read_patiently(self) -> Reading:
@@ -229,7 +246,7 @@ class SecretsService(Service):
             pause = min(pause * 2 * random.uniform(0.9, 1.1), 5.0)
 
     async def _keep_fresh(self, interval: float) -> None:
-        # A worker that is started anew has what the boot process read, which may be old by now.
+        # From when the boot process has read them; at once where `_catch_up` could not.
         wait = interval - min(max(time.time() - self._read_at, 0.0), interval)
         while True:
             end = time.monotonic() + wait * random.uniform(1 - _JITTER, 1 + _JITTER)

@@ -225,6 +225,45 @@ def test_values_are_read_again_after_the_interval(make: Make) -> None:
     asyncio.run(run())
 
 
+def test_a_worker_that_starts_after_a_rotation_begins_with_the_new_value(make: Make, tmp_path: Path) -> None:
+    key, told = Secret("TEST_KEY"), list[str]()
+    key.on_change(lambda: told.append(key.get()))
+    (tmp_path / "TEST_KEY").write_text("0ld-v4lue\n")
+
+    async def run() -> None:
+        boot, worker = (make(provider="files", path=str(tmp_path), refresh="1h") for _ in range(2))
+        report = await boot.prepare()
+        (tmp_path / "new").write_text("n3w-v4lue\n")
+        os.replace(tmp_path / "new", tmp_path / "TEST_KEY")
+        worker.receive(report)
+        assert key.get() == "0ld-v4lue"
+        await worker.open()
+        assert key.get() == "n3w-v4lue"
+        assert told == []  # nobody here knew the old one
+        await worker.close()
+        await boot.close()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_starts_when_the_values_are_old_reads_them_before_it_opens_anything(make: Make) -> None:
+    key = Secret("TEST_KEY")
+
+    async def run() -> None:
+        boot, worker = make(refresh="1h"), make(refresh="1h")
+        boot.source = Scripted(Reading({"TEST_KEY": "0ld-v4lue"}, {}))
+        report = await boot.prepare()
+        assert isinstance(report, dict)
+        worker.source = Scripted(Reading({"TEST_KEY": "n3w-v4lue"}, {}))
+        worker.receive(report | {"at": report["at"] - 3601})
+        await worker.open()
+        assert key.get() == "n3w-v4lue"
+        await worker.close()
+        await boot.close()
+
+    asyncio.run(run())
+
+
 def test_a_swapped_file_is_noticed_before_the_interval_is_over(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
