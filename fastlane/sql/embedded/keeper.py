@@ -5,6 +5,7 @@ It belongs to no one: a session of its own, no terminal, no inherited descriptor
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -17,13 +18,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["is_ready", "keep", "main"]
+__all__ = ["keep", "main", "takes_connections"]
 
 LOOK_SECONDS = 0.25
 OTHERS_SECONDS = 1.0
 """Who holds the keeper's lock for so long is one."""
 INITIALISE_SECONDS = 120.0
 STOP_SECONDS = 20.0
+REMAINS_SECONDS = 15.0
+"""Of a server that was killed alone: its other processes end by themselves, and until then no server starts."""
+_REMAINS = "pre-existing shared memory block"
 _PR_SET_PDEATHSIG = 1
 _PASSED = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL")
 _LOG_BYTES = 4 * 1024 * 1024
@@ -35,10 +39,12 @@ class Keeper:
     Args:
         order: the places of `Site` as texts, ``spawn`` (arguments of subprocess), ``settings`` of the server,
             ``initdb`` (further arguments), ``linger`` (seconds without a user after which it stops).
+        lock: the keepers' file, locked: it says who the keeper is, and behind that which server is its.
     """
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: dict[str, Any], lock: int) -> None:
         self._order = order
+        self._lock = lock
         self._data = Path(order["data"])
         self._cluster = self._data / "cluster"
         self._programs = Path(order["programs"])
@@ -54,11 +60,16 @@ class Keeper:
         self._end_leftover()
         self._initialise()
         self._server = self._start()
+        began = time.monotonic()
         users = os.open(self._order["users"], os.O_RDWR | os.O_CREAT, 0o600)
         alone_since: float | None = None
-        while not self._stop and self._server.poll() is None:
+        while not self._stop:
+            if self._server.poll() is not None:
+                if not self._meets_remains() or time.monotonic() - began > REMAINS_SECONDS:
+                    break
+                self._server = self._start()
             time.sleep(LOOK_SECONDS)
-            self._was_ready = self._was_ready or is_ready(self._cluster)
+            self._was_ready = self._was_ready or takes_connections(self._cluster, Path(self._order["keeper"]))
             if not _locked(users):
                 alone_since = None
                 continue
@@ -91,7 +102,7 @@ class Keeper:
 
     def _start(self) -> subprocess.Popen[bytes]:
         settings = [text for name, value in self._order["settings"].items() for text in ("-c", f"{name}={value}")]
-        return subprocess.Popen(
+        server = subprocess.Popen(
             [self._programs / "postgres", "-D", self._cluster, "-k", self._order["sockets"], *settings],
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -99,19 +110,36 @@ class Keeper:
             preexec_fn=_die_with_keeper,
             **self._spawn(),
         )
+        _note(self._lock, os.getpid(), server.pid)
+        return server
+
+    def _meets_remains(self) -> bool:
+        return not self._was_ready and _REMAINS in self._last_words()
 
     def _end_leftover(self) -> None:
-        """Stop the server of a keeper that was killed, where the kernel did not."""
+        """Stop the server of a keeper that was killed, where the kernel did not.
+
+        The number of one that was killed itself may be any process's by now (those of a container are the same each
+        time), and then PostgreSQL would not start. Its parent's it passes over; the rest of the file, which tells of
+        shared memory that may be in use still, is left to it.
+        """
+        file = self._cluster / "postmaster.pid"
         try:
-            pid = int((self._cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+            number, _, rest = file.read_text().partition("\n")
+            pid = int(number)
         except (OSError, ValueError):
             return
         end = time.monotonic() + STOP_SECONDS
-        while _is_postgres(pid):
-            os.kill(pid, signal.SIGINT if time.monotonic() < end else signal.SIGQUIT)
+        while _serves(pid, self._cluster):
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGINT if time.monotonic() < end else signal.SIGQUIT)
             time.sleep(LOOK_SECONDS)
             if time.monotonic() > end + STOP_SECONDS:
                 raise RuntimeError(f"another PostgreSQL (process {pid}) uses {self._data} and does not stop")
+        for socket in Path(self._order["sockets"]).iterdir():
+            socket.unlink()
+        if file.exists():
+            file.write_text(f"{os.getpid()}\n{rest}")
 
     def _shut_down(self) -> None:
         """Fast shutdown: connections are closed, a checkpoint is written."""
@@ -144,13 +172,18 @@ class Keeper:
         self._stop = True
 
 
-def is_ready(cluster: Path) -> bool:
-    """Whether the server takes connections: it says so in the last line of its own pid file."""
+def takes_connections(cluster: Path, keeper: Path) -> bool:
+    """Whether the keeper's server takes connections: it says so in the last line of its own pid file.
+
+    One that was killed has left such a file, too, and there it stays until the next server is on its way. So it has to
+    be the file of the server that the keeper has started.
+    """
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
+        started = keeper.read_text().split()
     except (OSError, UnicodeDecodeError):
         return False
-    return len(lines) >= 8 and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[7].strip() == "ready" and started[1:] == [lines[0]]
 
 
 def keep(order: dict[str, Any]) -> int:
@@ -162,15 +195,14 @@ def keep(order: dict[str, Any]) -> int:
         if time.monotonic() > end:
             return 0
         time.sleep(0.01)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    _note(lock, os.getpid())
     failure = Path(order["failure"])
     failure.unlink(missing_ok=True)
     log = Path(order["log"])
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         log.unlink()
     try:
-        Keeper(order).run()
+        Keeper(order, lock).run()
     except Exception as error:
         half = failure.with_suffix(".new")
         half.write_text(str(error))
@@ -197,15 +229,22 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _is_postgres(pid: int) -> bool:
-    """Whether the process is there and a PostgreSQL: numbers are used again."""
+def _note(lock: int, *pids: int) -> None:
+    """Write them into the keepers' file, a line each."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, "\n".join(map(str, pids)).encode(), 0)
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    """Whether the process is the server of ``cluster``: numbers are used again, perhaps by another project's."""
     if sys.platform == "linux":
         try:
-            return "postgres" in Path(f"/proc/{pid}/comm").read_text()
+            told = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
         except OSError:
             return False
-    told = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return told.returncode == 0 and "postgres" in told.stdout
+    else:
+        told = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout
+    return b"-D %b " % os.fsencode(cluster) in told + b" "
 
 
 def _die_with_keeper() -> None:

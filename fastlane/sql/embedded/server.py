@@ -15,8 +15,8 @@ from fastlane.errors import ConfigurationError
 from fastlane.resources.state import state_directory
 from fastlane.sql.embedded.account import server_account
 from fastlane.sql.embedded.binaries import Binaries, find_binaries
-from fastlane.sql.embedded.keeper import STOP_SECONDS, is_ready
-from fastlane.sql.embedded.site import Site, choose_site, remove_site
+from fastlane.sql.embedded.keeper import STOP_SECONDS, takes_connections
+from fastlane.sql.embedded.site import Site, choose_site, keeper_file, open_users, remove_site
 
 __all__ = ["EmbeddedServer"]
 
@@ -77,7 +77,7 @@ class EmbeddedServer:
 
     @property
     def runs(self) -> bool:
-        """Whether it takes connections, as its own files say: three calls of the kernel."""
+        """Whether it takes connections, as its own files say: some calls of the kernel."""
         return self._site is not None and _is_ready(self._site)
 
     async def hold(self) -> None:
@@ -92,23 +92,32 @@ class EmbeddedServer:
         """The same, where there is no event loop. Held already, it starts a server that has gone."""
         account = server_account()
         binaries = find_binaries()
-        site = self._site = choose_site(self._state, binaries, account)
         deadline = time.monotonic() + START_SECONDS
         if self._lock is None:
-            self._lock = self._take(site, deadline)
+            self._lock = self._take(binaries, deadline)
+        try:
+            # Under the lock: nobody removes meanwhile what this makes.
+            site = self._site = choose_site(self._state, binaries, account)
+        except BaseException:
+            self.release()
+            raise
+        is_known = False
         while not _is_ready(site):
             if _is_free(site.keeper):
-                self._raise_failure(site)
+                if is_known:
+                    self._raise_failure(site)
+                else:
+                    site.failure.unlink(missing_ok=True)  # of an earlier time, when nobody was left to read it
                 self._start_keeper(site, binaries, account.spawn)
                 self._await_keeper(site, deadline)
-            self._wait(deadline, site)
+            is_known = True
+            self._wait(deadline, site.log)
 
-    def _take(self, site: Site, deadline: float) -> int:
-        # Not inheritable: a program that this process starts must not keep the server alive.
-        users = os.open(site.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _take(self, binaries: Binaries, deadline: float) -> int:
+        users = open_users(self._state, binaries)
         try:
             while not _try(users, fcntl.LOCK_SH):  # a keeper that stops holds it for as long as that takes
-                self._wait(deadline, site)
+                self._wait(deadline, self._state)
         except BaseException:
             os.close(users)
             raise
@@ -127,17 +136,18 @@ class EmbeddedServer:
             ConfigurationError: somebody else holds it.
         """
         self.release()
-        site = self._site = choose_site(self._state, find_binaries(), server_account())
-        users = os.open(site.users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        binaries = find_binaries()
+        users = open_users(self._state, binaries)
         try:
             deadline = time.monotonic() + self._linger + STOP_SECONDS
-            while not (_is_free(site.keeper) and _try(users, fcntl.LOCK_EX)):
+            while not (_is_free(keeper_file(self._state, binaries)) and _try(users, fcntl.LOCK_EX)):
                 if time.monotonic() > deadline:
                     raise ConfigurationError(
                         "the embedded PostgreSQL is in use\n    mend: stop `fastlane dev`, `fastlane serve --embedded` "
                         "and running tests of this project first"
                     )
                 time.sleep(_LOOK_SECONDS)
+            site = self._site = choose_site(self._state, binaries, server_account())
             remove_site(site)
         finally:
             os.close(users)
@@ -173,7 +183,7 @@ class EmbeddedServer:
         end = time.monotonic() + KEEPER_SECONDS
         while _is_free(site.keeper) and time.monotonic() < end:
             self._raise_failure(site)
-            self._wait(deadline, site)
+            self._wait(deadline, site.log)
 
     def _raise_failure(self, site: Site) -> None:
         try:
@@ -186,10 +196,10 @@ class EmbeddedServer:
             f"    mend: look into {site.log}; `fastlane sql reset` begins with an empty one"
         )
 
-    def _wait(self, deadline: float, site: Site) -> None:
+    def _wait(self, deadline: float, where: Path) -> None:
         if time.monotonic() > deadline:
             raise ConfigurationError(
-                f"the embedded PostgreSQL did not start within {START_SECONDS:g} s\n    mend: look into {site.log}"
+                f"the embedded PostgreSQL did not start within {START_SECONDS:g} s\n    mend: look into {where}"
             )
         time.sleep(_LOOK_SECONDS)
 
@@ -220,4 +230,4 @@ def _is_free(path: Path) -> bool:
 
 
 def _is_ready(site: Site) -> bool:
-    return is_ready(site.data / "cluster") and not _is_free(site.keeper)
+    return takes_connections(site.data / "cluster", site.keeper) and not _is_free(site.keeper)

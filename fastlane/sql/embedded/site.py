@@ -14,7 +14,7 @@ from fastlane.sql.embedded.account import Account
 from fastlane.sql.embedded.binaries import Binaries
 from fastlane.sql.embedded.orphans import OWNER, mark_owner, sweep_orphans
 
-__all__ = ["Site", "choose_site", "remove_site"]
+__all__ = ["Site", "choose_site", "keeper_file", "open_users", "remove_site"]
 
 # Socket addresses end at 107 bytes (104 on macOS); the server adds this and a NUL.
 _SOCKET_NAME = "/.s.PGSQL.5432.lock"
@@ -43,8 +43,26 @@ class Site(NamedTuple):
     programs: Path
 
 
+def keeper_file(state: Path, binaries: Binaries) -> Path:
+    """Who holds it runs the server."""
+    return state / f"postgres-{binaries.major}.keeper"
+
+
+def open_users(state: Path, binaries: Binaries) -> int:
+    """The users' lock file, open. Its lock comes before everything else: who removes a site holds it exclusively.
+
+    Raises:
+        ConfigurationError: it can't be made.
+    """
+    try:
+        # Not inheritable: a program that this process starts must not keep the server alive.
+        return os.open(_users_file(state, binaries), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _no_place(error) from error
+
+
 def choose_site(state: Path, binaries: Binaries, account: Account) -> Site:
-    """The places for a project whose state directory is ``state``. Makes the directories.
+    """The places for a project whose state directory is ``state``; under the users' lock. Makes the directories.
 
     Raises:
         ConfigurationError: a directory can't be made.
@@ -72,15 +90,12 @@ def choose_site(state: Path, binaries: Binaries, account: Account) -> Site:
             )
         programs = _readable_programs(binaries, account)
     except OSError as error:
-        raise ConfigurationError(
-            f"the embedded PostgreSQL has no place: {error.strerror}: {error.filename}\n"
-            "    mend: make it writable, or set FASTLANE_STATE to a directory that is"
-        ) from error
+        raise _no_place(error) from error
     return Site(
         data=data,
         sockets=sockets,
-        users=state / f"{name}.users",
-        keeper=state / f"{name}.keeper",
+        users=_users_file(state, binaries),
+        keeper=keeper_file(state, binaries),
         log=state / f"{name}.log",
         failure=state / f"{name}.failure",
         programs=programs,
@@ -94,6 +109,17 @@ def remove_site(site: Site) -> None:
     home = site.data.parent
     if home.parent == _SYSTEM_DIRECTORY and {path.name for path in home.iterdir()} <= {OWNER}:
         shutil.rmtree(home)
+
+
+def _users_file(state: Path, binaries: Binaries) -> Path:
+    return state / f"postgres-{binaries.major}.users"
+
+
+def _no_place(error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the embedded PostgreSQL has no place: {error.strerror}: {error.filename}\n"
+        "    mend: make it writable, or set FASTLANE_STATE to a directory that is"
+    )
 
 
 def _digest(state: Path) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ import pytest
 from fastlane.errors import ConfigurationError
 from fastlane.sql.embedded import EmbeddedServer, Watch, clone_for_test, create_database, databases, drop_database
 from fastlane.sql.embedded import binaries as binaries_module
+from fastlane.sql.embedded.account import server_account
 from fastlane.sql.embedded.binaries import find_binaries
+from fastlane.sql.embedded.site import choose_site
 from tests.sql.embedded.conftest import connected, run
 
 HOLD = """
@@ -32,7 +35,7 @@ time.sleep(100)
 
 def keeper_of(state: Path) -> int:
     (path,) = state.glob("postgres-*.keeper")
-    return int(path.read_text())
+    return int(path.read_text().split()[0])
 
 
 def postmaster_of(server: EmbeddedServer) -> int:
@@ -203,6 +206,88 @@ class TestServer:
                 assert await connection.fetchval("SELECT 1") == 1
 
         run(main())
+
+    def test_held_again_after_everything_was_killed_it_takes_connections(
+        self, server: EmbeddedServer, tmp_path: Path
+    ) -> None:
+        # What a power cut or the end of a container leaves: a pid file that says "ready".
+        for _ in range(3):
+            server.hold_blocking()
+            run(create_database(server, "reached"))
+            keeper, postmaster = keeper_of(tmp_path / "state"), postmaster_of(server)
+            os.kill(keeper, signal.SIGSTOP)  # it would notice
+            os.kill(postmaster, signal.SIGKILL)
+            os.kill(keeper, signal.SIGKILL)
+            wait_for_end(keeper)
+            server.release()
+
+    def test_the_number_of_a_killed_server_may_be_another_process_s(
+        self, server: EmbeddedServer, tmp_path: Path
+    ) -> None:
+        server.hold_blocking()
+        keeper = keeper_of(tmp_path / "state")
+        assert server._site is not None
+        file = server._site.data / "cluster" / "postmaster.pid"
+        text = file.read_text()
+        os.kill(postmaster_of(server), signal.SIGKILL)
+        wait_for_end(keeper)
+        with subprocess.Popen(["sleep", "100"], **server_account().spawn) as other:
+            try:
+                file.write_text(f"{other.pid}\n" + text.partition("\n")[2])
+                server.hold_blocking()
+                run(create_database(server, "reached"))
+                assert other.poll() is None
+            finally:
+                other.kill()
+
+    def test_what_a_killed_server_leaves_running_is_waited_for(self, server: EmbeddedServer, tmp_path: Path) -> None:
+        async def main() -> None:
+            await server.hold()
+            async with connected(server) as connection:
+                backend = await connection.fetchval("SELECT pg_backend_pid()")
+                keeper = keeper_of(tmp_path / "state")
+                os.kill(backend, signal.SIGSTOP)  # as one that computes, and does not notice yet
+                os.kill(postmaster_of(server), signal.SIGKILL)
+                wait_for_end(keeper)
+                timer = threading.Timer(2.0, os.kill, [backend, signal.SIGCONT])
+                timer.start()
+                await server.hold()
+                timer.join()
+            await create_database(server, "reached")
+
+        run(main())
+
+    def test_a_failure_that_nobody_has_read_in_its_time_is_no_news(self, server: EmbeddedServer) -> None:
+        server.hold_blocking()
+        server.release()
+        assert server._site is not None
+        wait_for_end(int(server._site.keeper.read_text().split()[0]))
+        server._site.failure.write_text("the disk was full, yesterday")
+        server.hold_blocking()
+        assert server.runs
+
+    def test_it_may_be_removed_again_and_again_while_others_start_it(self, tmp_path: Path) -> None:
+        state = tmp_path / "state"
+        state.mkdir(mode=0o700)
+
+        def remove() -> None:
+            for _ in range(200):
+                EmbeddedServer(state, linger=0).destroy_blocking()
+
+        def make() -> None:
+            for _ in range(200):
+                held = EmbeddedServer(state)
+                users = held._take(find_binaries(), time.monotonic() + 60)
+                try:
+                    site = choose_site(state, find_binaries(), server_account())
+                    assert site.data.is_dir()
+                    assert site.sockets.is_dir()
+                finally:
+                    os.close(users)
+
+        with ThreadPoolExecutor(4) as threads:
+            for work in [threads.submit(call) for call in (remove, make, remove, make)]:
+                work.result()
 
     def test_what_fails_to_start_is_told_in_its_own_words(self, server: EmbeddedServer, tmp_path: Path) -> None:
         server.hold_blocking()
