@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -30,6 +31,8 @@ LOST = (
 )
 # The server no longer has what was prepared: said before anything ran, so that it may be sent again.
 STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
+# asyncpg shows an argument's first forty characters: the part of a long secret that is left is no secret to redaction.
+CUT = re.compile(r"\A(invalid input for query argument [^:]+): .{40}\.\.\. (?=\()", re.DOTALL)
 
 
 def is_lost(error: BaseException, session: Session | None = None) -> bool:
@@ -79,6 +82,8 @@ def translated(error: BaseException, session: Session, query: str) -> BaseExcept
 
 
 def _argument_mismatch(error: BaseException, session: Session, query: str) -> ArgumentMismatch:
+    if error.args and isinstance(error.args[0], str):
+        error.args = (CUT.sub(r"\1: … ", error.args[0]), *error.args[1:])  # it is shown, too, as the cause
     statement = session.prepared(query)
     mend = "pass as many values as the query has $1, $2, …"
     if "argument" in str(error) and "$" in str(error):

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import ipaddress
+import traceback
 import uuid
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -347,6 +348,23 @@ def test_wrong_arguments_are_told_with_what_the_query_takes(url: str) -> None:
                 async with db.transaction() as tx:
                     await tx.fetch_one(int, "SELECT $1::int", "x")
             assert len(db.binding.pool.free) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("value", ["k" * 200, 'it\'s "k" (k... (' + "k" * 200, "\n" + "k" * 200])
+def test_of_a_long_argument_that_does_not_fit_no_part_is_shown(url: str, value: str) -> None:
+    """A part of a secret is no secret to redaction."""
+
+    async def main() -> None:
+        async with opened(url) as db:
+            for ask in (
+                lambda: db.fetch_value(int, "SELECT $1::int", value),
+                lambda: db.execute_many("SELECT $1::int", [(1,), (value,)]),
+            ):
+                with pytest.raises(ArgumentMismatch, match=r"query argument \$1.*: … \('str' object") as raised:
+                    await ask()
+                assert "kkk" not in "".join(traceback.format_exception(raised.value))
 
     asyncio.run(main())
 
