@@ -155,6 +155,26 @@ def test_connections_are_served(loop, listener):
     loop.run_until_complete(main())
 
 
+def test_the_loop_gets_what_it_does_not_close_a_second_time(loop, listener, monkeypatch):
+    # uvloop closes a descriptor by itself, and then `close()`s what it was given, unless that is a `socket.socket`,
+    # which it detaches. In between another thread may get the same number.
+    given, connections = [], set()
+    acceptor = Acceptor(loop, listener, lambda: Echo(connections), Gate(None), connections)
+    connect_to_loop = acceptor._connect
+    monkeypatch.setattr(acceptor, "_connect", lambda accepted: (given.append(accepted), connect_to_loop(accepted)))
+
+    async def main():
+        acceptor.start()
+        [client] = connect(listener)
+        await until(lambda: connections)
+        client.close()
+        await until(lambda: not connections and given[0].fileno() == -1)
+        assert isinstance(given[0], socket.socket)
+        acceptor.stop(last=False)
+
+    loop.run_until_complete(main())
+
+
 def test_above_its_share_a_worker_leaves_what_comes_to_the_others_unless_they_are_stuck(loop, listener, monkeypatch):
     connections: set[Echo] = set()
     pauses = []
