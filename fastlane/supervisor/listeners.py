@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastlane.supervisor.directory_lock import directory_lock
 from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.settings import Address
 
@@ -51,12 +53,12 @@ class Listener:
         self.socket.close()
 
     def remove(self) -> None:
-        """Remove the file of a Unix socket, if it is still the one that was made here."""
+        """Remove the file of a Unix socket, once it is closed. What somebody listens on is another server's by now: one
+        that was started while this one drained."""
         if self.path:
-            try:
-                os.unlink(self.path)
-            except FileNotFoundError:
-                pass
+            with contextlib.suppress(FileNotFoundError, FileExistsError), directory_lock(self.path):
+                if _is_stale(self.path):
+                    os.unlink(self.path)
 
 
 def activated_descriptors(environment: Mapping[str, str], pid: int) -> list[int]:
@@ -144,17 +146,11 @@ def _bind_path(path: str, permissions: int, backlog: int) -> Listener:
     abstract = path.startswith("@")
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if not abstract:
-            _remove_stale(path)
-        # bind() makes the file with the umask's permissions: set it first, so that there is no moment with more.
-        before = os.umask(0o777 & ~permissions)
-        try:
-            bound.bind("\0" + path[1:] if abstract else path)
-        finally:
-            os.umask(before)
-        if not abstract:
-            os.chmod(path, permissions)
-        bound.listen(backlog)
+        if abstract:
+            bound.bind("\0" + path[1:])
+            bound.listen(backlog)
+        else:
+            _take(bound, path, permissions, backlog)
     except OSError as error:
         bound.close()
         raise BootFailure(f"can't listen on unix:{path}: {_reason(error)}") from error
@@ -162,12 +158,28 @@ def _bind_path(path: str, permissions: int, backlog: int) -> Listener:
     return Listener(bound, path="" if abstract else os.path.abspath(path))
 
 
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more: one that a killed server left behind."""
+def _take(bound: socket.socket, path: str, permissions: int, backlog: int) -> None:
+    # Of several that start at once none may take for stale, and remove, what another has bound meanwhile, or has bound
+    # and does not listen on yet.
+    with directory_lock(path):
+        if _is_stale(path):
+            os.unlink(path)
+        # bind() makes the file with the umask's permissions: set it first, so that there is no moment with more.
+        before = os.umask(0o777 & ~permissions)
+        try:
+            bound.bind(path)
+        finally:
+            os.umask(before)
+        os.chmod(path, permissions)
+        bound.listen(backlog)
+
+
+def _is_stale(path: str) -> bool:
+    """Whether there is a socket that nobody listens on any more: one that a killed server left behind."""
     try:
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
     except FileNotFoundError:
-        return
+        return False
     if not is_socket:
         raise OSError(errno.EEXIST, "there is a file of that name, and it is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -175,11 +187,10 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
-            return
+            return True
         except BlockingIOError:  # its queue is full: somebody listens
             pass
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    return False
 
 
 def _reason(error: OSError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from fastlane.supervisor.directory_lock import directory_lock
 from fastlane.supervisor.failure import BootFailure
 
 __all__ = ["PidFile"]
@@ -27,18 +28,22 @@ class PidFile:
         Raises:
             BootFailure: with exit code 3; another server owns it, or it can't be written.
         """
+        try:
+            with directory_lock(self._wanted):
+                self._write()
+        except OSError as error:
+            raise BootFailure(f"--pid-file {self._path} can't be written: {error.strerror}") from error
+
+    def _write(self) -> None:
         owner = self._owner(self._wanted)
         if owner is not None and owner == self._predecessor:
             self._path = self._wanted + ".2"
         elif owner is not None:
             raise BootFailure(f"--pid-file {self._wanted}: the server of that file runs (pid {owner})")
         draft = f"{self._path}.{os.getpid()}"
-        try:
-            with open(draft, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-            os.rename(draft, self._path)
-        except OSError as error:
-            raise BootFailure(f"--pid-file {self._path} can't be written: {error.strerror}") from error
+        with open(draft, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+        os.rename(draft, self._path)
 
     def promote(self) -> None:
         """Take the proper name once the predecessor is gone."""

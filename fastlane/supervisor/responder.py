@@ -223,7 +223,7 @@ class Responder:
             listener.close()
 
     def end(self) -> None:
-        """Close everything, and remove the control socket's file before somebody else can have made another."""
+        """Close everything, and remove the control socket's file."""
+        self.close()
         for listener in self._listeners:
             listener.remove()
-        self.close()

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
 import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fastlane.supervisor import listeners
+from fastlane.supervisor.directory_lock import directory_lock
 from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.listeners import activated_descriptors, open_listeners
 from fastlane.supervisor.settings import Address
@@ -115,6 +120,71 @@ def test_a_unix_socket_in_use_is_a_failure(tmp_path, is_full):
     close([first])
     for client in clients:
         client.close()
+
+
+def test_a_unix_socket_that_another_is_about_to_listen_on_is_not_taken_for_stale(tmp_path, monkeypatch):
+    path = str(tmp_path / "s")
+    waits = threading.Event()
+    failures = []
+    sleep = time.sleep
+
+    def noted(seconds):
+        waits.set()
+        sleep(seconds)
+
+    def start():
+        try:
+            close(open_listeners((Address(path=path),), 10))
+        except BootFailure as failure:
+            failures.append(str(failure))
+
+    monkeypatch.setattr(time, "sleep", noted)
+    thread = threading.Thread(target=start)
+    with socket.socket(socket.AF_UNIX) as other:
+        with directory_lock(path):
+            other.bind(path)
+            thread.start()
+            assert waits.wait(60)
+            other.listen()
+        thread.join()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+    assert "the address is in use" in failures[0]
+
+
+def test_of_many_that_start_at_once_one_has_the_unix_socket(tmp_path):
+    # Two of them in 1 of 200 rounds, and one of the two could not be reached.
+    def start(path, barrier):
+        barrier.wait()
+        try:
+            return open_listeners((Address(path=path),), 10)
+        except BootFailure:
+            return []
+
+    with ThreadPoolExecutor(6) as threads:
+        for number in range(100):
+            path = str(tmp_path / str(number))
+            with socket.socket(socket.AF_UNIX) as dead:
+                dead.bind(path)
+            barrier = threading.Barrier(6)
+            (listener,) = itertools.chain(*threads.map(start, [path] * 6, [barrier] * 6))
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+            close([listener])
+
+
+def test_a_server_that_ends_leaves_the_socket_of_one_that_was_started_while_it_drained(tmp_path):
+    path = str(tmp_path / "s")
+    [draining] = open_listeners((Address(path=path),), 10)
+    draining.close()
+    [started] = open_listeners((Address(path=path),), 10)
+    draining.remove()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+    close([started])
+    (tmp_path / "s").write_text("data")
+    started.remove()
+    assert (tmp_path / "s").read_text() == "data"
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
