@@ -86,7 +86,7 @@ def run_job(name: str, **options: Any) -> None:
 
 
 async def _run_now(target: Target, job: CronJob, options: dict[str, Any]) -> None:
-    from fastlane.cron.run import Tick
+    from fastlane.cron.run import Tick, one_line
     from fastlane.cron.service import CronService
 
     name, overlap = job.name, job.settings.overlap
@@ -110,7 +110,7 @@ async def _run_now(target: Target, job: CronJob, options: dict[str, Any]) -> Non
         except LeaseLost as error:
             raise click.ClickException(f"{name}: {error}") from error
         except Exception as error:
-            line = _one_line(error)
+            line = one_line(error)
             await store.finish(claim, "failed", line)
             _show(error, job)
             raise click.ClickException(f"{name}: {line}") from error
@@ -217,11 +217,6 @@ async def _keep(store: Store, claim: Claim) -> None:
             if not await store.renew(claim):
                 return
             until = asked + LEASE_SECONDS
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(redacted(str(error)).split())
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
 
 
 def _show(error: BaseException, job: CronJob) -> None:

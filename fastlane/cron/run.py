@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from fastlane.redaction import redacted
+
 if TYPE_CHECKING:
     from fastlane.cron.job import CronJob
 
-__all__ = ["Tick", "call_handler"]
+__all__ = ["Tick", "call_handler", "one_line"]
+
+LONGEST_LINE = 500
 
 
 class Tick(Struct, frozen=True):
@@ -51,6 +55,18 @@ async def call_handler(job: CronJob, tick: Tick) -> object:
         raise TimeoutError(f"not done within its timeout of {job.settings.timeout:g} s") from error
     except SystemExit as error:
         raise RuntimeError(f"the job called sys.exit({error.code!r})") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Type and text of what a job raised, in one bounded line without secrets, as a store of runs takes it."""
+    kind = type(error).__name__
+    try:
+        text = " ".join(redacted(str(error)).split())
+    except Exception:  # the user's __str__
+        return kind
+    line = f"{kind}: {text}"[:LONGEST_LINE] if text else kind
+    # No database takes a NUL or half a surrogate, and a run whose end can't be written is run again.
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 
 def _call_blocking(job: CronJob, arguments: tuple[Tick, ...]) -> object:

@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 from fastlane.cron.job import CronJob
-from fastlane.cron.run import Tick
+from fastlane.cron.run import Tick, one_line
 from fastlane.cron.store import LEASE_SECONDS, MOST_ATTEMPTS, Claim, NotDue, Store, StoreUnavailable
-from fastlane.redaction import redacted
 
 __all__ = ["Scheduler"]
 
@@ -215,7 +214,7 @@ class Scheduler:
                 retry = job.settings.retry
                 logger.error("cron job %r: attempt %d failed", job.name, claim.attempt, exc_info=error)
                 if retry is None or retry.exhausted(claim.attempt):
-                    await lease.finish("failed", _one_line(error))
+                    await lease.finish("failed", one_line(error))
                     return
                 await asyncio.sleep(retry.delay(claim.attempt))
                 if not await lease.advance():
@@ -296,8 +295,3 @@ class _Lease:
                 if self._loop.time() > self._until:
                     return None
                 await asyncio.sleep(AGAIN_SECONDS)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(redacted(str(error)).split())
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__

@@ -178,6 +178,36 @@ async def _ended(store: Store) -> bool:
     return bool(runs) and runs[0].state in ("done", "failed")
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\x00b \ud800"), "ValueError: a\N{REPLACEMENT CHARACTER}b \N{REPLACEMENT CHARACTER}"),
+        (Unspeakable(), "Unspeakable"),
+    ],
+)
+def test_a_run_that_fails_with_what_no_store_can_keep_has_failed_and_is_not_run_again(
+    tmp_path: Path, error: Exception, line: str
+) -> None:
+    @cron("broken", every="24h", catch_up="24h")
+    def broken() -> None:
+        raise error
+
+    async def main() -> list[Run]:
+        store = LocalStore(tmp_path / "cron.db", NOON)
+        await seed(store, broken)
+        async with scheduled(store, broken):
+            await until(lambda: _ended(store), 10)
+            return list(await store.history(None, 10))
+
+    (run,) = asyncio.run(main())
+    assert (run.state, run.error, run.attempt) == ("failed", line, 1)
+
+
 def test_a_run_that_fails_is_tried_again_where_the_job_says_so(tmp_path: Path) -> None:
     attempts: list[int] = []
 
