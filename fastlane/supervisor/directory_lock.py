@@ -19,7 +19,7 @@ _LOOK_SECONDS = 0.002
 def directory_lock(path: str) -> Iterator[None]:
     """Lock the directory of ``path``: an flock of the directory itself, so that no file is left behind.
 
-    Where it can't be had (it may be written and not read, its file system has no such locks, somebody keeps it for longer
+    Where it can't be had (it may be written and not read, its file system has no such locks, somebody keeps it longer
     than `PATIENCE`) it is done without.
 
     Raises:

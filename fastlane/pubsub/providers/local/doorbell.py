@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -28,6 +29,8 @@ LONGEST = 103
 """Bytes of a socket's path: 107 on Linux, 103 on macOS."""
 NAME = 28
 LIST_EVERY = 1.0
+TRIES = 100
+"""To get into a directory that others leave, and remove, at the same moment: the second already is rare."""
 
 
 def bell_directory(file: str) -> Path | None:
@@ -51,9 +54,7 @@ def _place(file: str) -> Path:
 def _is_ours(directory: Path) -> bool:
     """Make it, if it is missing; what somebody else made is not used."""
     try:
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
-        status = os.lstat(directory)
+        status = _made(directory)
     except OSError as error:
         logger.warning("%s can't be made (%s): messages arrive up to 250 ms later", directory, error)
         return False
@@ -61,6 +62,15 @@ def _is_ours(directory: Path) -> bool:
         logger.warning("%s belongs to somebody else, and is not used: messages arrive up to 250 ms later", directory)
         return False
     return True
+
+
+def _made(directory: Path) -> os.stat_result:
+    for _ in range(TRIES):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        with contextlib.suppress(FileNotFoundError):  # it was there, and the last one has left it since
+            return os.lstat(directory)
+    return os.lstat(directory)
 
 
 def leave(directory: Path) -> None:
@@ -86,12 +96,7 @@ class Bell:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
         try:
-            try:
-                self._socket.bind(os.fspath(self._path))
-            except FileNotFoundError:
-                if not _is_ours(directory):  # the last one has left it a moment ago
-                    raise
-                self._socket.bind(os.fspath(self._path))
+            self._bind(directory)
         except OSError:
             self._socket.close()
             raise
@@ -101,6 +106,17 @@ class Bell:
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._path.unlink(missing_ok=True)
+
+    def _bind(self, directory: Path) -> None:
+        for _ in range(TRIES):
+            try:
+                self._socket.bind(os.fspath(self._path))
+            except FileNotFoundError:
+                if not _is_ours(directory):  # the last one has left it a moment ago
+                    raise
+            else:
+                return
+        raise FileNotFoundError(errno.ENOENT, "others remove it again and again", os.fspath(directory))
 
     def _hear(self) -> None:
         self._rung.set()

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from fastlane.pubsub.providers.local.claims import drop_unwanted, json_list, promote
 from fastlane.pubsub.providers.local.faults import translated
-from fastlane.pubsub.providers.local.store import Store, StoreOptions
+from fastlane.pubsub.providers.local.store import Store, StoreOptions, make_directory
 from fastlane.resources.leader import Leader
 
 __all__ = ["Housekeeper", "checkpoint", "purge_old", "shrink"]
@@ -74,6 +74,7 @@ class Housekeeper:
         self._leader = Leader(f"{options.path}.leader")
         self._store: Store | None = None
         self._lock: Store | None = None
+        self._has_begun = False
         self._version: int | None = None
         self._purge_at = 0.0
         self._checked = time.monotonic()
@@ -106,6 +107,9 @@ class Housekeeper:
     def _round(self) -> float:
         """Seconds until the next."""
         try:
+            if not self._has_begun:
+                make_directory(self._leader.path)  # it may be faster than who opens the file
+                self._has_begun = True
             if not self._leader.try_hold():
                 self._close()
                 return FOLLOWING

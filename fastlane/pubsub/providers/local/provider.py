@@ -17,7 +17,7 @@ from fastlane.pubsub.providers.local.doorbell import Ringer, bell_directory, lea
 from fastlane.pubsub.providers.local.housekeeping import Housekeeper
 from fastlane.pubsub.providers.local.publisher import LocalPublisher
 from fastlane.pubsub.providers.local.source import LocalSource
-from fastlane.pubsub.providers.local.store import StoreOptions
+from fastlane.pubsub.providers.local.store import StoreOptions, make_directory
 from fastlane.pubsub.providers.per_loop import PerLoop
 from fastlane.resources.configuration import LocalOptions
 from fastlane.resources.state import state_directory
@@ -46,7 +46,7 @@ class _Shared:
         """None: there are none to be had, now."""
         if self.bells is None:
             with contextlib.suppress(OSError):  # the store says what is wrong
-                Path(self._options.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_directory(Path(self._options.path))
             self.bells = bell_directory(self._options.path)
         return self.bells
 

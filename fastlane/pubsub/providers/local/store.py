@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from fastlane.pubsub.providers.local.faults import is_busy, translated
 from fastlane.pubsub.providers.local.filesystem import refuse_network_filesystem
 from fastlane.pubsub.providers.local.schema import create_or_check, refuse_old_sqlite
 
-__all__ = ["Store", "StoreOptions"]
+__all__ = ["Store", "StoreOptions", "make_directory"]
 
 R = TypeVar("R")
 
@@ -31,6 +32,16 @@ SEQ_EPOCH = 1_750_000_000_000
 ROOM = 64 * 1024 * 1024
 """Bytes below ``max_bytes`` up to which the file's size is looked at only once in `ROOM_HOLDS` seconds."""
 ROOM_HOLDS = 0.1
+
+_making = threading.Lock()
+
+
+def _renew_in_child() -> None:
+    global _making
+    _making = threading.Lock()  # a thread that the fork did not copy may have held it
+
+
+os.register_at_fork(after_in_child=_renew_in_child)
 
 
 class StoreOptions(Struct, frozen=True, kw_only=True):
@@ -90,19 +101,17 @@ class Store:
 
     @staticmethod
     def _make(path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path)
         refuse_network_filesystem(path.parent)
         if path.is_dir():
             raise ConfigurationError(
                 f"{path} is a directory: the local broker keeps its messages in a file\n"
                 "    mend: set `path` of the provider to a file in it"
             )
-        try:
-            # Messages are nobody else's business. Only a new file may be opened here: closing an old one would drop
-            # the locks that SQLite holds in this process.
+        # Messages are nobody else's business. Only a new file may be opened here, and no other thread of this process
+        # may have it open before it is closed again: that drops the locks that SQLite holds in this process.
+        with _making, suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            pass
 
     def _prepare(self) -> None:
         self.patiently(lambda: self._connection.execute("PRAGMA journal_mode = WAL").fetchone())
@@ -239,6 +248,11 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def make_directory(file: Path) -> None:
+    """The one that ``file`` is in, mode 0700, unless it is there. Whoever comes first makes it."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _bound(sql: str, parameters: Sequence[Any]) -> Any:

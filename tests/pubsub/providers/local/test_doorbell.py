@@ -99,6 +99,59 @@ def test_the_last_one_removes_the_directory_and_the_next_makes_it_again(short):
     asyncio.run(main())
 
 
+def test_a_directory_that_others_leave_at_the_same_moment_is_made_again(short, monkeypatch):
+    # 25 of 47,000 had no bell, with eight processes that came and went.
+    lstat, is_ours, left = os.lstat, doorbell._is_ours, []
+
+    def leave(path):
+        if len(left) < 3:
+            left.append(path)
+            os.rmdir(path)
+
+    def looked_at(path):
+        leave(path)
+        return lstat(path)
+
+    def made(directory):
+        found = is_ours(directory)
+        leave(directory)
+        return found
+
+    async def main(directory):
+        bell = Bell(directory, 1, asyncio.Event())
+        assert len(list(directory.iterdir())) == 1
+        bell.close()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", looked_at)
+        directory = bell_directory(str(short / "f"))
+    assert directory is not None
+    left.clear()
+    directory.rmdir()
+    monkeypatch.setattr(doorbell, "_is_ours", made)
+    asyncio.run(main(directory))
+
+
+def test_others_that_never_stop_leaving_cost_time_only(short, monkeypatch):
+    monkeypatch.setattr(doorbell, "_is_ours", lambda _: True)
+
+    async def main():
+        with pytest.raises(FileNotFoundError, match="again and again"):
+            Bell(short / "gone", 1, asyncio.Event())
+
+    asyncio.run(main())
+    monkeypatch.undo()
+    lstat = os.lstat
+
+    def looked_at(path):
+        os.rmdir(path)
+        return lstat(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", looked_at)
+        assert bell_directory(str(short / "f")) is None
+
+
 def test_a_ringer_without_its_directory_does_nothing(short):
     (short / "gone").mkdir()
     ringer = Ringer(short / "gone")

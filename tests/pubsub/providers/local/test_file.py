@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fastlane.pubsub.providers.local import store as store_module
 from fastlane.pubsub.providers.local.faults import translated
 from fastlane.pubsub.providers.local.filesystem import kind_of_filesystem, refuse_network_filesystem
 from fastlane.pubsub.providers.local.schema import refuse_old_sqlite
+from fastlane.pubsub.providers.local.store import Store, StoreOptions
 from fastlane.resources.configuration import LocalOptions
 from tests.pubsub.providers.local.rig import TOPIC, bound, gathered, opened, outgoing, payloads, rigged
 
@@ -200,3 +202,43 @@ def test_what_is_no_fault_of_the_file_stays_what_it_is():
 def test_a_path_that_is_a_directory_is_refused_with_its_mend(tmp_path):
     with pytest.raises(ConfigurationError, match=r"is a directory: .*\n    mend: set `path`"), opened(tmp_path):
         pass
+
+
+def test_a_new_file_is_not_opened_by_another_thread_as_long_as_it_is_being_made(tmp_path, monkeypatch):
+    # To close the descriptor that has made it drops all locks that SQLite holds on the file in this process.
+    opened_by_other = threading.Event()
+    options = StoreOptions(path=str(tmp_path / "pubsub.db"), full=True, max_bytes=1 << 30, retention=60.0)
+    close = os.close
+
+    def other():
+        store = Store(options)
+        opened_by_other.set()
+        store.close()
+
+    thread = threading.Thread(target=other)
+
+    def slowly(descriptor):
+        if thread.ident is None:
+            thread.start()
+            assert not opened_by_other.wait(0.3)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", slowly)
+    Store(options).close()
+    monkeypatch.undo()
+    thread.join()
+    assert opened_by_other.is_set()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_may_make_a_file_though_a_thread_of_its_parent_was_making_one(tmp_path):
+    options = StoreOptions(path=str(tmp_path / "pubsub.db"), full=True, max_bytes=1 << 30, retention=60.0)
+    with store_module._making:
+        child = os.fork()
+        if child == 0:
+            try:
+                Store(options).close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
