@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from fastlane.server.options import OPTIONS
+from tests.servers.spawned import free_port
 
 FILES = Path(__file__).parents[2] / "docs" / "deployment"
 FASTLANE = Path(sys.executable).with_name("fastlane")
@@ -76,12 +76,6 @@ def get(url: str, **headers: str) -> dict[str, str]:
     with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, str] = json.load(answer)
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("name", ["fastlane.service", "Dockerfile", "kubernetes.yaml", "nginx.md"])

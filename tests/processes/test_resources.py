@@ -13,6 +13,7 @@ import pytest
 
 from fastlane.supervisor.kernel import run_state
 from tests.processes.served import SECONDS, Served, title, wait_until
+from tests.servers.spawned import free_port
 
 pytestmark = pytest.mark.process
 
@@ -301,9 +302,7 @@ def test_without_the_lifespan_nothing_is_bound(shelves) -> None:
 
 @pytest.mark.parametrize("server", ["uvicorn", "gunicorn", "ours under gunicorn"])
 def test_under_another_server_each_process_prepares_alone(shelves, server: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     gunicorn = ["gunicorn", "service:app", "-b", f"127.0.0.1:{port}", "-w", "2", "-k"]
     command = {
         "uvicorn": ["uvicorn", "service:app", "--port", str(port), "--workers", "2"],

@@ -75,7 +75,9 @@ class _Process:
 
     def __init__(self, directory: Path) -> None:
         self.host = "127.0.0.1"
-        self.tcp, self.http = free_port(), free_port()
+        self.tcp = self.http = free_port()
+        while self.http == self.tcp:
+            self.http = free_port()
         self.directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
