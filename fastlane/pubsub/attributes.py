@@ -19,7 +19,8 @@ __all__ = ["MAX_ATTRIBUTES", "Attribute", "attribute_name_problem", "attribute_t
 MAX_ATTRIBUTES: Final = 8
 """SQS takes 10 with raw delivery; the framework needs two."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_NAME = re.compile(r"(?=.{1,100}$)[A-Za-z_](?:\.?[A-Za-z0-9_-])*")
+"""SNS takes no dot at an end, and no two in a row."""
 _RESERVED = ("fastlane", "aws.", "amazon.", "goog")
 _SCALARS = (str, bool, int, float, enum.Enum, uuid.UUID, decimal.Decimal, datetime.date, datetime.time)
 
@@ -58,7 +59,10 @@ def attribute_text(value: Any) -> str:
 def attribute_name_problem(name: object) -> str | None:
     """Why ``name`` can't name an attribute on every broker; None: it can."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return f"{name!r} is no name for an attribute: letters, digits, `_`, `-` and `.`, at most 100 characters"
+        return (
+            f"{name!r} is no name for an attribute: a letter or `_`, then letters, digits, `_`, `-`, and single `.` "
+            "between them; at most 100 characters"
+        )
     if name.lower().startswith(_RESERVED):
         return f"the attribute name {name!r} is reserved: {', '.join(_RESERVED)} are the framework's and the brokers'"
     return None

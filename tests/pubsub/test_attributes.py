@@ -88,9 +88,14 @@ def test_what_can_not_be_lifted_is_refused(hints: dict[str, Any], text: str) -> 
         lifted_fields(hints)
 
 
-@pytest.mark.parametrize("name", ["", "ä", "1a", "a b", 5, "AWS.x", "Google-x", "x" * 101])
+@pytest.mark.parametrize("name", ["", "ä", "1a", "a b", 5, "AWS.x", "Google-x", "x" * 101, "a..b", "a.", ".a", "a\n"])
 def test_names_that_some_broker_refuses_are_refused(name: object) -> None:
     assert attribute_name_problem(name) is not None
+
+
+@pytest.mark.parametrize("name", ["a", "_", "a.b-c_d.1", "x" * 100])
+def test_names_that_every_broker_takes_are_taken(name: str) -> None:
+    assert attribute_name_problem(name) is None
 
 
 def test_a_marker_shows_how_it_was_written() -> None:
