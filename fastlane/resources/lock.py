@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import weakref
 from pathlib import Path
 
 from fastlane.errors import ConfigurationError, FastlaneError
@@ -16,6 +17,8 @@ __all__ = ["LockTimeout", "MachineLock"]
 
 _LOOK_SECONDS = 0.05
 
+_held: weakref.WeakSet[MachineLock] = weakref.WeakSet()
+
 
 class LockTimeout(FastlaneError):
     """Another process holds a lock for longer than this one may wait."""
@@ -23,6 +26,8 @@ class LockTimeout(FastlaneError):
 
 class MachineLock:
     """A file lock in the state directory, or in the system's directory for temporary files where that can't be made.
+
+    A child that is forked meanwhile does not have it.
 
     Args:
         name: what is locked.
@@ -45,6 +50,7 @@ class MachineLock:
             os.close(fd)
             return False
         self._fd = fd
+        _held.add(self)
         return True
 
     async def acquire(self, timeout: float) -> None:
@@ -65,9 +71,20 @@ class MachineLock:
 
     def release(self) -> None:
         """Give it back. Does nothing where it is not held."""
+        _held.discard(self)
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _forget_in_child() -> None:
+    # The open file, to which the lock belongs, is shared with the child: a pool of processes that was forked while this
+    # one held the lock would hold it as long as it lives. To close it here does not unlock.
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _path(name: str) -> Path:
