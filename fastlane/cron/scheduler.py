@@ -70,14 +70,13 @@ class Scheduler:
         """Until `stop`. An error of the store is no end: it is logged once, and tried again."""
         while not self._stop.is_set():
             delay = LOOK_SECONDS
-            if self._leads():
-                try:
+            try:
+                if self._leads():
                     delay = await self._turn()
-                except StoreUnavailable as error:
-                    delay = AGAIN_SECONDS
-                    self._note_lost(error)
-                else:
                     self._note_found()
+            except (StoreUnavailable, OSError) as error:  # the latter: of the state directory, which may be removed
+                delay = AGAIN_SECONDS
+                self._note_lost(error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), delay)
 
@@ -223,7 +222,7 @@ class Scheduler:
                 await lease.finish("done", None)
                 return
 
-    def _note_lost(self, error: StoreUnavailable) -> None:
+    def _note_lost(self, error: Exception) -> None:
         if not self._is_lost:
             logger.error("cron: the store of runs can't be reached; trying again: %s", error)
         self._is_lost = True

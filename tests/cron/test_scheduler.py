@@ -21,6 +21,7 @@ from fastlane.cron.schedule import CronExpression
 from fastlane.cron.scheduler import Scheduler
 from fastlane.cron.store import Run, Store
 from fastlane.pubsub import Retry
+from fastlane.resources.leader import Leader
 
 
 @pytest.fixture(autouse=True)
@@ -341,6 +342,28 @@ def test_only_the_leader_claims(tmp_path: Path) -> None:
             assert runs == []
             leads = True
             await until(lambda: len(runs) == 1)
+
+    asyncio.run(main())
+
+
+def test_a_state_directory_that_is_removed_is_told_and_ends_no_scheduler(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = tmp_path / "state"
+    runs: list[None] = []
+
+    @cron("hourly", every="1h", catch_up="1h")
+    async def hourly() -> None:
+        runs.append(None)
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db", NOON)
+        await seed(store, hourly)
+        async with scheduled(store, hourly, leads=Leader(state / "cron.leader").try_hold):
+            await until(lambda: "the store of runs can't be reached" in caplog.text)
+            assert not runs
+            state.mkdir()
+            await until(lambda: bool(runs))
 
     asyncio.run(main())
 
