@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -15,7 +16,9 @@ def mark_owner(home: Path, state: Path) -> None:
     """Note in ``home``, outside of the project, which state directory it belongs to."""
     file = home / OWNER
     if not file.exists():
-        file.write_text(f"{_identity(state)}\n{state}")
+        half = home / f"{OWNER}.{os.getpid()}"  # whoever sweeps meanwhile must not read half of it
+        half.write_text(f"{_identity(state)}\n{state}")
+        half.rename(file)
 
 
 def sweep_orphans(homes: Path) -> None:
@@ -24,12 +27,10 @@ def sweep_orphans(homes: Path) -> None:
     One without a note is left alone.
     """
     for file in homes.glob(f"*/{OWNER}"):
-        try:
+        with contextlib.suppress(OSError):  # another process removes it at the same time, or it can't be read
             identity, _, state = file.read_text().partition("\n")
-        except OSError:
-            continue  # another process removes it
-        if _identity(Path(state)) != identity and not any(map(_runs, file.parent.glob("*/cluster/postmaster.pid"))):
-            shutil.rmtree(file.parent, ignore_errors=True)
+            if _identity(Path(state)) != identity and not any(map(_runs, file.parent.glob("*/cluster/postmaster.pid"))):
+                shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def _identity(state: Path) -> str:
