@@ -178,7 +178,12 @@ async def _embedded(
 async def _migrate(connection: Any, migrators: Sequence[Migrator], service: SqlService, *, applies: bool) -> None:
     for migrator in migrators:
         if applies:
-            await migrator.apply(connection, lambda: service.extend("waiting for another machine's migration"))
+            await migrator.apply(
+                connection,
+                lambda: service.extend("waiting for another machine's migration"),
+                # Each has the boot timeout for itself, and is named where it takes longer.
+                lambda title: service.extend(f"applying the migration {title}"),
+            )
         else:
             await migrator.check(connection)
 

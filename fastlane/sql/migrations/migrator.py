@@ -110,13 +110,17 @@ class Migrator:
             )
 
     async def apply(
-        self, connection: asyncpg.Connection, waiting: Callable[[], None] = lambda: None
+        self,
+        connection: asyncpg.Connection,
+        waiting: Callable[[], None] = lambda: None,
+        applying: Callable[[str], None] = lambda _: None,
     ) -> list[Migration]:
         """Apply what is pending, in order, one machine at a time; answers what this call applied.
 
         Args:
             connection: a direct one, not through a pooler: the lock belongs to the session.
             waiting: see `Ledger.alone`.
+            applying: called with the title of each, before it is begun.
 
         Raises:
             MigrationError: one failed: it left nothing behind (outside a transaction: what PostgreSQL leaves of one
@@ -130,6 +134,7 @@ class Migrator:
             status = await self.status(connection)
             self._refuse(status)
             for migration in status.pending:
+                applying(migration.title)
                 started = time.perf_counter()
                 await self._run(connection, migration.up, migration.text, migration.in_transaction, ledger, migration)
                 logger.info(

@@ -33,6 +33,21 @@ def test_pending_migrations_are_applied_once_and_in_order(put: Put, migrator: Ma
     run(main())
 
 
+def test_each_migration_is_told_before_it_begins(put: Put, migrator: Make, blank: Blank) -> None:
+    put("0001_a.up.sql", "CREATE TABLE a (id int)")
+    put("0002_b.up.sql", "SELECT 1 / 0")
+    put("0003_c.up.sql", "CREATE TABLE c (id int)")
+    told: list[str] = []
+
+    async def main() -> None:
+        async with blank.connect() as connection:
+            with pytest.raises(MigrationError):
+                await migrator().apply(connection, applying=told.append)
+
+    run(main())
+    assert told == ["0001_a", "0002_b"]
+
+
 def test_looking_changes_nothing(put: Put, migrator: Make, blank: Blank) -> None:
     put("1_create.up.sql", "CREATE TABLE posts (id int)")
 
