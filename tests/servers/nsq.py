@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.spawned import free_port
+from tests.servers.spawned import free_port, stop_process
 
 __all__ = ["NsqLookupd", "Nsqd", "binary", "build"]
 
@@ -139,7 +139,7 @@ class _Process:
     def freeze(self) -> None:
         """SIGSTOP: connections stay, nothing answers."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stop_process(self._process.pid)
 
     def thaw(self) -> None:
         assert self._process is not None

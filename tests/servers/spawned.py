@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-__all__ = ["Spawned", "free_port"]
+__all__ = ["Spawned", "free_port", "stop_process"]
 
 
 def free_port() -> int:
@@ -29,6 +29,19 @@ def free_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def stop_process(pid: int, patience: float = 60.0) -> None:
+    """SIGSTOP to a child of this process; returns when none of its threads runs any more.
+
+    The signal is taken by one thread, and on a busy machine the others go on, and answer, until that one has its turn.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + patience
+    while os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > end:
+            raise RuntimeError(f"process {pid} was stopped {patience:g} s ago and still runs")
+        time.sleep(0.001)
 
 
 class Spawned:
@@ -70,7 +83,7 @@ class Spawned:
 
     def stop(self) -> None:
         """SIGSTOP: connections are accepted by the kernel, and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        stop_process(self.pid)
 
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
