@@ -65,8 +65,14 @@ class Message(Struct, Generic[T], eq=False):
 
         Args:
             delay: until the next attempt; default: what the subscription's ``retry`` says.
+
+        Raises:
+            ValueError: it is no duration.
         """
-        self.outcome = RetryLater(None if delay is None else seconds(delay))
+        try:
+            self.outcome = RetryLater(None if delay is None else seconds(delay))
+        except ValueError as error:
+            raise ValueError(f"retry(delay={delay!r}), expected {error}") from None
 
     def reject(self, reason: str = "") -> None:
         """Mark it for the dead letters. It counts when the handler has returned."""

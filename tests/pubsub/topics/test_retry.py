@@ -81,6 +81,9 @@ def test_a_message_can_be_marked() -> None:
     assert message.outcome == RetryLater(None)
     message.retry(delay="1m")
     assert message.outcome == RetryLater(60.0)
+    with pytest.raises(ValueError, match=r"^retry\(delay=-1\), expected a duration: seconds, or"):
+        message.retry(delay=-1)
+    assert message.outcome == RetryLater(60.0)
     message.reject("no such user")
     assert isinstance(message.outcome, Reject)
     assert message.outcome.reason == str(message.outcome) == "no such user"
