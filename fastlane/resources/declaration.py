@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import os
 import re
 import sys
+import threading
 import weakref
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -32,6 +34,16 @@ R = TypeVar("R", bound="Resource[Any]")
 
 _numbers = itertools.count()
 _declared: weakref.WeakSet[Resource[Any]] = weakref.WeakSet()
+_guard = threading.Lock()
+"""Apps start, and modules are imported, in threads, too: a set that changes while it is looked through raises."""
+
+
+def _renew_in_child() -> None:
+    global _guard
+    _guard = threading.Lock()  # a thread that the fork did not copy may have held it
+
+
+os.register_at_fork(after_in_child=_renew_in_child)
 
 
 class NotBound(FastlaneError, RuntimeError):
@@ -100,7 +112,8 @@ class Resource(Generic[Binding]):
         self.number = next(_numbers)
         # By event loop: several test clients, each on a loop of its own, may run the same app at the same time.
         self._bindings: dict[asyncio.AbstractEventLoop, Binding] = {}
-        _declared.add(self)
+        with _guard:
+            _declared.add(self)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name!r} from {self.place}>"
@@ -137,12 +150,12 @@ def check_name(kind: type[Resource[Any]], name: object, place: Place) -> None:
 
 def declared_kinds() -> set[Kind]:
     """The kinds of which there is a living resource."""
-    return {resource.kind for resource in list(_declared)}
+    return {resource.kind for resource in _all()}
 
 
 def living_resources() -> list[Resource[Any]]:
     """Every living resource of every kind, in the order of declaration."""
-    return sorted(_declared, key=lambda resource: resource.number)
+    return sorted(_all(), key=lambda resource: resource.number)
 
 
 def declared_resources(kind: type[R]) -> dict[str, R]:
@@ -162,7 +175,12 @@ def declared_resources(kind: type[R]) -> dict[str, R]:
 
 def _living(kind: type[R]) -> list[R]:
     """In the order of names; of one name the newest last, which counts."""
-    return sorted((r for r in list(_declared) if isinstance(r, kind)), key=lambda r: (r.name, r.number))
+    return sorted((r for r in _all() if isinstance(r, kind)), key=lambda r: (r.name, r.number))
+
+
+def _all() -> list[Resource[Any]]:
+    with _guard:
+        return list(_declared)
 
 
 def _doubles(kind: type[R]) -> list[str]:
