@@ -222,6 +222,7 @@ def publish(
             value = placement.topic.decode(text.encode())
         except ValueError as error:
             raise click.UsageError(f"EVENT is none of {topic}: {error}") from None
+        await _register(service, placement.provider)
         await service.open()
         try:
             return await placement.topic.publish(
@@ -235,6 +236,15 @@ def publish(
             await service.close()
 
     click.echo(with_service(options, work))
+
+
+async def _register(service: PubSubService, provider: Provider) -> None:
+    """Where the boot makes what there is, a message that came before the first one would be kept for nobody."""
+    from fastlane.pubsub.placement.kinds import PROVISIONED, kind_of
+
+    if kind_of(provider.options) in PROVISIONED:
+        async with administrator_of(provider) as administrator:
+            await administrator.provision(*service.placements.of(provider))
 
 
 @command.command("pause")

@@ -89,7 +89,7 @@ def test_provisioning_shows_what_it_would_do_does_it_and_then_finds_nothing_to_d
 
 
 def test_publishing_checks_the_event_and_the_backlog_shows_it(shop: Shop) -> None:
-    shop.run("pubsub", "provision", "app:app", "--embedded")
+    # Before anything was booted or provisioned: it is kept for the subscriptions that are declared.
     one = ("pubsub", "publish", "app:app", "user-signups", '{"id": 1}', "--embedded")
     assert len(shop.run(*one, "--attribute", "from=a=b").out) == 37
     assert shop.run(*one, "--delay", "10m").code == 0
