@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Any, Final
 
+from fastlane.annotations import is_typed_dict
 from fastlane.compiler import mends
 from fastlane.compiler.annotations import Annotation, Parameter, Place, UnresolvedName, describe, take_apart, union_arms
 from fastlane.compiler.claims import BODY_METHODS, Claims
@@ -20,7 +21,6 @@ from fastlane.http.background import BackgroundTasks
 from fastlane.http.request import Request
 from fastlane.params import Body as BodyMarker
 from fastlane.params import Form, Marker, Path, State
-from fastlane.resources.annotations import is_typed_dict
 
 __all__ = ["Sources"]
 

@@ -12,12 +12,12 @@ import msgspec
 from msgspec import NODEFAULT, UNSET
 from msgspec import inspect as types_of
 
+from fastlane.annotations import is_typed_dict
 from fastlane.compiler.annotations import MISSING, describe, take_apart, union_arms
 from fastlane.compiler.plan import Default
 from fastlane.compiler.reader import IllegalAnnotation
 from fastlane.http.response import Response
 from fastlane.params import Marker
-from fastlane.resources.annotations import is_typed_dict
 
 __all__ = [
     "Field",

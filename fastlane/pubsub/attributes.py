@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Union
 
-from fastlane.resources.annotations import bare
+from fastlane.annotations import bare
 
 __all__ = ["MAX_ATTRIBUTES", "Attribute", "attribute_name_problem", "attribute_text", "is_scalar", "lifted_fields"]
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, Union
 import asyncpg
 import msgspec
 
-from fastlane.resources.annotations import bare
+from fastlane.annotations import bare
 
 __all__ = ["KEPT", "Column", "Convert", "Unfit", "conversion", "is_optional", "members", "shown", "without_null"]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from fastlane.resources.annotations import is_typed_dict
+from fastlane.annotations import is_typed_dict
 from fastlane.sql.columns import plain
 
 __all__ = ["Field", "Shape", "shape_of"]

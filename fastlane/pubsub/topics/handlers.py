@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, MutableSequence, Seq
 from types import FrameType
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union
 
+from fastlane.annotations import bare
 from fastlane.errors import CompileError
 from fastlane.pubsub.topics.message import Message
-from fastlane.resources.annotations import bare
 
 __all__ = ["Takes", "UnresolvedHandler", "described", "handler_mistake", "is_coroutine_handler", "takes_of"]
 

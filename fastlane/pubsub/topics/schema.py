@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Generic, TypeVar, Union
 import msgspec
 from msgspec import inspect as shapes
 
+from fastlane.annotations import bare, is_typed_dict
 from fastlane.errors import CompileError
 from fastlane.pubsub.attributes import Attribute, attribute_text, is_scalar, lifted_fields
 from fastlane.pubsub.topics.handlers import described
-from fastlane.resources.annotations import bare, is_typed_dict
 from fastlane.resources.declaration import Place
 
 __all__ = ["Schema", "UnresolvedSchema"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NewType
 
 import pytest
 
-from fastlane.resources.annotations import bare
+from fastlane.annotations import bare
 
 UserId = NewType("UserId", int)
 ALIASES: list[tuple[Any, Any]] = []
