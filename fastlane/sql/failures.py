@@ -33,6 +33,8 @@ LOST = (
 STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
 # asyncpg shows an argument's first forty characters: the part of a long secret that is left is no secret to redaction.
 CUT = re.compile(r"\A(invalid input for query argument [^:]+): .{40}\.\.\. (?=\()", re.DOTALL)
+# As PostgreSQL does with the values of a row that a constraint refuses, after 64.
+CUT_ROW = re.compile(r"\AFailing row contains \(.*\.\.\..*\)", re.DOTALL)
 
 
 def is_lost(error: BaseException, session: Session | None = None) -> bool:
@@ -77,6 +79,8 @@ def translated(error: BaseException, session: Session, query: str) -> BaseExcept
     if is_argument(error):
         return _argument_mismatch(error, session, query)
     if isinstance(error, asyncpg.PostgresError):
+        if error.detail is not None:
+            error.detail = CUT_ROW.sub("Failing row contains (…)", error.detail)
         error.add_note(f"in the query:\n{indented(query)}")
     return error
 

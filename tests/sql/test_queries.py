@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 import attrs
 import msgspec
 import pytest
-from asyncpg import OutdatedSchemaCacheError, UndefinedColumnError, UniqueViolationError
+from asyncpg import NotNullViolationError, OutdatedSchemaCacheError, UndefinedColumnError, UniqueViolationError
 from msgspec import Meta, Struct
 
 from fastlane.sql import ArgumentMismatch, NoRow, RowMismatch, StrayTransaction, UnexpectedNull
@@ -348,6 +348,20 @@ def test_wrong_arguments_are_told_with_what_the_query_takes(url: str) -> None:
                 async with db.transaction() as tx:
                     await tx.fetch_one(int, "SELECT $1::int", "x")
             assert len(db.binding.pool.free) == 1
+
+    asyncio.run(main())
+
+
+def test_of_a_row_with_long_values_that_a_constraint_refuses_no_part_is_shown(url: str) -> None:
+    async def main() -> None:
+        async with opened(url) as db:
+            await db.execute("CREATE TABLE keys (id int NOT NULL, key text)")
+            insert = "INSERT INTO keys (key) VALUES ($1)"
+            with pytest.raises(NotNullViolationError, match=r"Failing row contains \(null, short\)"):
+                await db.execute(insert, "short")
+            with pytest.raises(NotNullViolationError, match=r"Failing row contains \(…\)") as raised:
+                await db.execute(insert, "k" * 200)
+            assert "kkk" not in "".join(traceback.format_exception(raised.value))
 
     asyncio.run(main())
 
