@@ -31,6 +31,9 @@ KNOWN_FAILURES = {
 """Test functions of uvicorn's that the lane fails on purpose, each with its reason. Six at most (REQUESTS 5)."""
 
 CONFTEST = """
+import contextlib
+import random
+import socket
 import sys
 
 import httpx
@@ -44,6 +47,16 @@ sys.modules.setdefault("httpx2", httpx)  # the tests' HTTP client is a fork with
 @pytest.fixture
 def http_protocol_cls():
     return LaneProtocol
+
+
+@pytest.fixture
+def unused_tcp_port():
+    # Below the range of outgoing connections, of which one may take a port that was free a moment ago.
+    while True:
+        port = random.SystemRandom().randrange(12000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 """
 
 
