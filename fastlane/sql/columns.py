@@ -252,11 +252,23 @@ def _of_composite(wanted: tuple[Any, ...], annotation: Any) -> Convert:
 
 
 def _undecoded(item: Any) -> Any:
-    """json inside a composite comes as bytes; a bytea that happens to be json is taken for it."""
-    try:
-        return msgspec.json.decode(item) if isinstance(item, bytes) else item
-    except msgspec.DecodeError:
-        return item
+    """json inside a composite comes as bytes; a bytea that happens to be json is taken for it. So do those that are
+    inside of it, also in arrays."""
+    if isinstance(item, bytes):
+        try:
+            return msgspec.json.decode(item)
+        except msgspec.DecodeError:
+            return item
+    if _is_record(item):
+        return {name: _undecoded(value) for name, value in item.items()}
+    if isinstance(item, list) and any(map(_is_record, item)):
+        return list(map(_undecoded, item))
+    return item
+
+
+def _is_record(item: Any) -> bool:
+    """Whether it is what asyncpg makes of a composite value."""
+    return hasattr(item, "items") and not isinstance(item, dict)
 
 
 def _is_struct(member: Any) -> bool:
@@ -280,9 +292,12 @@ def _of_unknown(wanted: tuple[Any, ...], annotation: Any) -> Convert:
     """A type that PostgreSQL doesn't come with: an enumeration, a domain, an extension's, one with its own codec."""
     classes = tuple(member for member in wanted if isinstance(member, type))
     through = _through_msgspec(annotation)
+    structure = _of_composite(wanted, annotation)  # of an array's elements nothing tells that they are composite
 
     def checked(value: Any) -> Any:
-        return value if isinstance(value, classes) else through(value)
+        if isinstance(value, classes):
+            return value
+        return structure(value) if _is_record(value) else through(value)
 
     return checked
 

@@ -50,6 +50,16 @@ class Place(Struct):
     point: Point
 
 
+class Spot(Struct):
+    horizontal: int
+    data: Author
+
+
+class Path(Struct):
+    title: str
+    spots: list[Spot | None]
+
+
 POSTS = """
 CREATE TABLE posts (id int PRIMARY KEY, title text, likes int, secret text);
 INSERT INTO posts SELECT number, 'post ' || number, number * 10, 'x' FROM generate_series(1, 3) number;
@@ -209,6 +219,20 @@ def test_a_composite_value_becomes_a_structure(url: str) -> None:
             await db.execute("CREATE TYPE point2 AS (horizontal int, data jsonb)")
             query = """SELECT (4, '{"name": "x"}')::point2 AS point"""
             assert await db.fetch_one(Place, query) == Place(Point(4, Author("x")))
+
+    asyncio.run(main())
+
+
+def test_composite_values_in_arrays_and_in_one_another_become_structures_with_their_json(url: str) -> None:
+    async def main() -> None:
+        async with opened(url) as db:
+            await db.execute("CREATE TYPE point2 AS (horizontal int, data jsonb)")
+            await db.execute("CREATE TYPE way AS (title text, spots point2[])")
+            point = """(4, '{"name": "x"}')::point2"""
+            assert await db.fetch_all(list[Point], f"SELECT ARRAY[{point}]") == [[Point(4, Author("x"))]]
+            way = Path("a", [Spot(4, Author("x")), None])
+            assert await db.fetch_value(Path, f"SELECT ('a', ARRAY[{point}, NULL])::way") == way
+            assert await db.fetch_all(list[Path], f"SELECT ARRAY[('a', ARRAY[{point}, NULL])::way]") == [[way]]
 
     asyncio.run(main())
 
