@@ -324,7 +324,7 @@ def test_a_body_of_wrong_values_does_not_block_the_loop(annotation, value):
     before = time.thread_time()
     wrong_values(annotation, value)
 
-    assert time.thread_time() - before < 0.2  # some 20 ms; more under coverage
+    assert time.thread_time() - before < 0.75  # some 20 ms, five times that under coverage; all of it would be seconds
 
 
 def test_a_deep_body_is_walked_without_recursion():
