@@ -87,7 +87,8 @@ def _open_responder(responder: Responder, settings: Settings, listeners: list[Li
     try:
         responder.open(control)
     except BootFailure as failure:
-        logger.warning("there is no control socket: %s", failure)
+        logger.warning("there is no control socket: %s; it is tried again every second", failure)
+        responder.open_later(control)  # of a server that still drains, as likely as not
 
 
 def _has_terminal() -> bool:

@@ -161,6 +161,16 @@ def test_a_new_supervisor_answers_when_the_old_one_is_gone(serve):
         wait_until(lambda: not Path(f"/proc/{heir}").exists() or is_zombie(heir), what="its end")
 
 
+def test_a_control_socket_that_another_server_has_still_is_taken_over_when_that_has_ended(serve, tmp_path):
+    path = str(tmp_path / "c")
+    with socket.socket(socket.AF_UNIX) as draining:
+        draining.bind(path)
+        draining.listen()
+        served = serve("--control-socket", path).ready()
+        assert "there is no control socket" in served.text
+    wait_until(lambda: status(served, "--control-socket", path).returncode == 0, what="the control socket")
+
+
 def is_zombie(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
