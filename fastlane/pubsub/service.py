@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.consumption import Consumers, once_of, share_of
+from fastlane.pubsub.consumption.health import Health
 from fastlane.pubsub.outbox import Outbox as OwnOutbox
 from fastlane.pubsub.placement.boot import look
 from fastlane.pubsub.placement.placements import Placement, Placements, place_topics
@@ -48,6 +49,7 @@ class PubSubService(Service):
 
     _placements: Placements | None = None
     _consumers: Consumers | None = None
+    _healths: Sequence[Health] = ()
     _outbox: OwnOutbox | None = None
 
     @property
@@ -112,6 +114,8 @@ class PubSubService(Service):
         consumers, self._consumers = self._consumers, None
         try:
             if consumers is not None:
+                # The server tells its totals once more when everything is closed.
+                self._healths = list(consumers.health.values())
                 await consumers.close()
         finally:
             outbox, self._outbox = self._outbox, None
@@ -122,7 +126,7 @@ class PubSubService(Service):
                 await self._close_publishers()
 
     def work(self) -> Work | None:
-        healths = [] if self._consumers is None else list(self._consumers.health.values())
+        healths = self._healths if self._consumers is None else list(self._consumers.health.values())
         dispatchers: dict[Provider, Dispatcher] = self.__dict__.get("_dispatchers", {})
         return Work(
             handled=sum(health.handled for health in healths),

@@ -403,6 +403,25 @@ def test_a_worker_with_no_share_consumes_nothing() -> None:
     asyncio.run(main())
 
 
+def test_what_a_worker_has_done_is_told_when_it_is_closed_too() -> None:
+    topic = Topic("events", Event)
+
+    @topic.subscribe("mail", retry=Retry(min_backoff=0, max_attempts=2))
+    async def mail(event: Event) -> None:
+        if event.id == 2:
+            raise ValueError
+
+    async def main() -> None:
+        async with serving() as service:
+            await topic.publish_many([Event(1), Event(2)])
+            await service.settle()
+        work = service.work()
+        assert work is not None
+        assert (work.handled, work.failed, work.dead, work.running) == (1, 2, 1, 0)
+
+    asyncio.run(main())
+
+
 def test_a_service_that_was_not_started_publishes_and_consumes_nothing() -> None:
     topic = Topic("events", Event)
 
