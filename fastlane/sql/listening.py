@@ -114,6 +114,7 @@ class Listening:
         self._listeners: dict[str, set[Listener]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._hears = False  # the server knows what is listened to
 
     async def add(self, listener: Listener) -> None:
         """From now on it is told."""
@@ -166,13 +167,12 @@ class Listening:
         lost = False
         while True:
             connection = None
+            self._hears = False
             try:
                 connection = await connect(self._settings, direct=True)
-                if failures or lost:
-                    logger.info("database %r: listening again", self.name)
-                await self._listen(connection, missed=lost)
+                await self._listen(connection, missed=lost, again=failures > 0)
             except Exception as error:
-                if failures == 0:
+                if failures == 0 or self._hears:
                     logger.warning(
                         "database %r: the connection that listens is lost: %s: %s; trying again every %.0f s at most",
                         self.name,
@@ -181,15 +181,16 @@ class Listening:
                         LONGEST_PAUSE,
                     )
                 # Those that were heard on a connection have missed something; those of the first attempt have not.
-                lost = lost or connection is not None
-                failures = failures + 1 if connection is None else 1
+                lost = lost or self._hears
+                failures = 1 if self._hears else failures + 1
             finally:
                 if connection is not None:
                     connection.terminate()
             await asyncio.sleep(min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE) * random.uniform(0.8, 1.0))
 
-    async def _listen(self, connection: Connection, *, missed: bool) -> None:
-        """Keep the channels of a connection as they are wanted. Ends by an error: the connection is lost."""
+    async def _listen(self, connection: Connection, *, missed: bool, again: bool) -> None:
+        """Keep the channels of a connection as they are wanted. Ends by an error: the connection is lost, or the server
+        lets nobody listen, as a standby does."""
         heard: set[str] = set()
         connection.add_termination_listener(lambda _: self._changed.set())
         while True:
@@ -205,6 +206,9 @@ class Listening:
                     listener.push(Notification(listener.channel, "", missed=True))
                 listener.heard.set()
             missed = False
+            if again and not self._hears:
+                logger.info("database %r: listening again", self.name)
+            self._hears = True
             try:
                 async with asyncio.timeout(PROBE_EVERY):
                     await self._changed.wait()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from fastlane.errors import Unavailable
 from fastlane.sql import Notification
+from fastlane.sql.driver import connect
 from tests.servers.postgres import Postgres
 from tests.sql.opened import SECONDS, eventually, opened
 
@@ -66,6 +68,40 @@ def test_a_listener_survives_the_server_and_says_that_it_may_have_missed_somethi
         asyncio.run(main(server))
     assert "the connection that listens is lost" in caplog.text
     assert "listening again" in caplog.text
+
+
+def test_a_standby_that_lets_nobody_listen_is_not_said_to_be_listened_to(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "fastlane.sql")
+    attempts: list[None] = []
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        attempts.append(None)
+        return await connect(*arguments, **options)
+
+    def become_a_standby(server: Postgres) -> None:
+        server.stop()
+        server.data.joinpath("standby.signal").touch()
+        server.start()
+
+    async def main(server: Postgres) -> None:
+        monkeypatch.setattr("fastlane.sql.driver.connect", counted)
+        async with opened(server.url()) as db, db.listen("news") as notifications:
+            await asyncio.to_thread(become_a_standby, server)
+            attempts.clear()
+            async with asyncio.timeout(SECONDS):
+                while len(attempts) < 4:
+                    await asyncio.sleep(0.01)
+            assert caplog.text.count("the connection that listens is lost") == 1
+            assert "listening again" not in caplog.text
+            await asyncio.to_thread(server.sql, "SELECT pg_promote()")
+            async with asyncio.timeout(SECONDS):
+                assert await anext(notifications) == Notification("news", "", missed=True)
+            assert caplog.text.count("listening again") == 1
+
+    with Postgres() as server:
+        asyncio.run(main(server))
 
 
 def test_a_reader_that_is_too_slow_is_told_that_it_missed_something(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
