@@ -136,8 +136,9 @@ class Keeper:
             time.sleep(LOOK_SECONDS)
             if time.monotonic() > end + STOP_SECONDS:
                 raise RuntimeError(f"another PostgreSQL (process {pid}) uses {self._data} and does not stop")
-        for socket in Path(self._order["sockets"]).iterdir():
-            socket.unlink()
+        for lock in Path(self._order["sockets"]).glob(".s.PGSQL.*.lock"):
+            if lock.read_text().partition("\n")[0] == number:
+                lock.unlink()
         if file.exists():
             file.write_text(f"{os.getpid()}\n{rest}")
 
