@@ -122,7 +122,8 @@ class MemoryOptions(Table, frozen=True, tag_field="kind", tag="memory"):
 
 def _check_url(key: str, url: str | None) -> None:
     if url is not None and not url.startswith(("http://", "https://")):
-        raise ValueError(f"{key}: expected http://host:port, got {url!r}")
+        got = "(not shown)" if "@" in url else repr(url)  # before it may stand a password
+        raise ValueError(f"{key}: expected http://host:port, got {got}")
 
 
 ProviderOptions: TypeAlias = LocalOptions | NsqOptions | AwsOptions | GcpOptions | PostgresOptions

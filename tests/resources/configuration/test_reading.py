@@ -171,6 +171,10 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ("[providers.a]\nkind = 'aws'\naccess_key_id = 'x'", "providers.a: give access_key_id and secret_access_key"),
         ("[providers.a]\nkind = 'aws'\nendpoint_url = 'host'", "providers.a: endpoint_url: expected http://host:port"),
         (
+            "[providers.a]\nkind = 'aws'\nendpoint_url = 'ftp://user:hunter2222@host'",
+            "providers.a: endpoint_url: expected http://host:port, got (not shown)",
+        ),
+        (
             "[providers.a]\nkind = 'gcp'\nproject = 'p'\nendpoint = 'h:1'",
             "providers.a: endpoint: expected http://host:port",
         ),
