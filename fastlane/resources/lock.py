@@ -71,6 +71,12 @@ class MachineLock:
 
     def release(self) -> None:
         """Give it back. Does nothing where it is not held."""
+        if self._fd >= 0:
+            # To close it is not enough: a child that is being forked, or started, at this moment has it open, too.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._close()
+
+    def _close(self) -> None:
         _held.discard(self)
         fd, self._fd = self._fd, -1
         if fd >= 0:
@@ -79,9 +85,9 @@ class MachineLock:
 
 def _forget_in_child() -> None:
     # The open file, to which the lock belongs, is shared with the child: a pool of processes that was forked while this
-    # one held the lock would hold it as long as it lives. To close it here does not unlock.
+    # one held the lock would hold it on after its death. To close it here does not unlock.
     for lock in list(_held):
-        lock.release()
+        lock._close()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

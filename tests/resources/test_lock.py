@@ -3,25 +3,36 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from fastlane.resources.lock import MachineLock
 
 
-def test_a_forked_child_does_not_hold_it_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "does",
+    [
+        "lock.release(); print('ready', flush=True)",  # whatever the child has done until then
+        "ready.wait(); os.kill(os.getpid(), 9)",
+    ],
+)
+def test_a_forked_child_does_not_hold_it_on(tmp_path, monkeypatch, does):
     monkeypatch.setenv("FASTLANE_STATE", str(tmp_path))
-    code = """
-import os, sys
+    code = f"""
+import multiprocessing, os, sys
 from fastlane.resources.lock import MachineLock
 lock = MachineLock("one")
 assert lock.try_acquire()
+ready = multiprocessing.get_context("fork").Event()
 if os.fork():
-    lock.release()
-    print("released", flush=True)
+    {does}
     os._exit(0)
+ready.set()
+print("ready", flush=True)
 sys.stdin.read()
 """
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        assert parent.stdout.readline() == b"released\n"
+        assert parent.stdout.readline() == b"ready\n"
         parent.wait()
         lock = MachineLock("one")
         assert lock.try_acquire()
