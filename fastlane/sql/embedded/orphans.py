@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from pathlib import Path
 
 __all__ = ["OWNER", "mark_owner", "sweep_orphans"]
@@ -16,7 +17,7 @@ def mark_owner(home: Path, state: Path) -> None:
     """Note in ``home``, outside of the project, which state directory it belongs to."""
     file = home / OWNER
     if not file.exists():
-        half = home / f"{OWNER}.{os.getpid()}"  # whoever sweeps meanwhile must not read half of it
+        half = home / f"{OWNER}.{os.getpid()}-{threading.get_ident()}"  # whoever sweeps meanwhile must not read half of it
         half.write_text(f"{_identity(state)}\n{state}")
         half.rename(file)
 
