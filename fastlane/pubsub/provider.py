@@ -264,6 +264,10 @@ class Provider(abc.ABC):
         """The physical name of the dead letters of a subscription that is called ``physical``."""
         return f"{physical}-dead"
 
+    def name_problem(self, physical: str, *, ordered: bool, exactly_once: bool) -> str | None:
+        """Why no topic or subscription of that kind can be called so; None: one can."""
+        return None
+
     @abc.abstractmethod
     async def open_publisher(self) -> Publisher:
         """On the event loop that will use it. A broker that is down is no error here: the publish says so."""

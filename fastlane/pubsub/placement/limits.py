@@ -27,6 +27,7 @@ def topic_mistakes(topic: Topic[Any], bound: BoundTopic, provider: Provider) -> 
             '    mend: use delivery="at-least-once", or choose another provider for this topic'
         )
     yield from _name(who, bound.physical, provider, f"[pubsub.topics.{topic.name}] name")
+    yield from _form(who, bound.physical, bound, provider)
 
 
 def subscription_mistakes(
@@ -54,6 +55,16 @@ def subscription_mistakes(
     key = f"[pubsub.topics.{subscription.topic.name}.subscriptions.{subscription.name}] name"
     yield from _name(who, bound.physical, provider, key)
     yield from _name(f"{who}: its dead letters", bound.dead, provider, key)
+    yield from _form(who, bound.physical, bound.topic, provider)
+
+
+def _form(who: str, physical: str, topic: BoundTopic, provider: Provider) -> Iterator[str]:
+    problem = provider.name_problem(physical, ordered=topic.ordered, exactly_once=topic.exactly_once)
+    if problem is not None:
+        yield (
+            f"{who} is called {physical!r} at provider {provider.name!r}: {problem}\n"
+            "    mend: configure the name of one of its kind, or none"
+        )
 
 
 def _name(who: str, physical: str, provider: Provider, key: str) -> Iterator[str]:

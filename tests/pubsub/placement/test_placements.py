@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -181,6 +182,23 @@ def test_options_that_a_provider_refuses_are_mistakes() -> None:
         pubsub={"provider": "fast"},
     )
     assert "providers.fast" in mistake
+
+
+@pytest.mark.parametrize(
+    ("order_by", "topic", "subscription", "problem"),
+    [
+        ("id", "prod-one", "m.fifo", r"topic 'one' .*: it is ordered or exactly-once, and the name does not end with"),
+        ("id", "prod-one.fifo", "m", r"subscription 'one/mail' .*, and the name does not end with \.fifo\n    mend: "),
+        (None, "prod-one", "m.fifo", r"subscription 'one/mail' .* neither ordered nor .*, and the name ends with"),
+    ],
+)
+def test_on_aws_the_names_of_fifo_topics_and_queues_and_of_no_others_end_with_fifo(
+    order_by: str | None, topic: str, subscription: str, problem: str
+) -> None:
+    declared = subscribed(Topic("one", Event, order_by=order_by), "mail")
+    tables = {"one": {"name": topic, "subscriptions": {"mail": {"name": subscription}}}}
+    (mistake,) = mistakes(declared, providers={"events": AWS}, pubsub={"provider": "events", "topics": tables})
+    assert re.search(problem, mistake)
 
 
 def test_what_a_broker_can_not_keep_is_refused_by_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["FIFO", "Account", "dead_name", "is_fifo", "queue_name"]
+__all__ = ["FIFO", "Account", "dead_name", "form_problem", "is_fifo", "queue_name"]
 
 FIFO = ".fifo"
 """What the names of FIFO topics and queues end with: SNS and SQS know them by it."""
@@ -51,6 +51,14 @@ def queue_name(physical: str) -> tuple[str, str | None]:
 
 def is_fifo(physical: str) -> bool:
     return physical.endswith(FIFO)
+
+
+def form_problem(physical: str, fifo: bool) -> str | None:
+    """Why a topic or queue that is FIFO, or is not, can't be called so; None: it can."""
+    if is_fifo(physical) is fifo:
+        return None
+    kind = "ordered or exactly-once" if fifo else "neither ordered nor exactly-once"
+    return f"it is {kind}, and the name {'does not end' if fifo else 'ends'} with .fifo"
 
 
 def dead_name(physical: str) -> str:

@@ -9,7 +9,7 @@ from fastlane.pubsub.capabilities import Capabilities
 from fastlane.pubsub.provider import Administrator, BoundSubscription, Provider, Publisher, Source
 from fastlane.pubsub.providers.aws.administrator import AwsAdministrator
 from fastlane.pubsub.providers.aws.clients import Clients
-from fastlane.pubsub.providers.aws.names import FIFO, dead_name, queue_name
+from fastlane.pubsub.providers.aws.names import FIFO, dead_name, form_problem, queue_name
 from fastlane.pubsub.providers.aws.publisher import MOST_BYTES, AwsPublisher
 from fastlane.pubsub.providers.aws.queues import BATCH, LONGEST
 from fastlane.pubsub.providers.aws.source import RECEIVES, AwsSource
@@ -64,6 +64,9 @@ class AwsProvider(Provider):
 
     def default_dead_name(self, physical: str) -> str:
         return dead_name(physical)
+
+    def name_problem(self, physical: str, *, ordered: bool, exactly_once: bool) -> str | None:
+        return form_problem(physical, ordered or exactly_once)
 
     async def open_publisher(self) -> Publisher:
         publisher = AwsPublisher(self._clients())

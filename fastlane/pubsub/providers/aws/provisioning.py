@@ -15,7 +15,7 @@ from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import BoundSubscription, BoundTopic, Step
 from fastlane.pubsub.providers.aws.clients import Client
 from fastlane.pubsub.providers.aws.failures import Missing, talking
-from fastlane.pubsub.providers.aws.names import Account, is_fifo, queue_name
+from fastlane.pubsub.providers.aws.names import Account, form_problem, queue_name
 from fastlane.pubsub.providers.aws.queues import Queue
 
 __all__ = ["Gap", "Provisioning"]
@@ -207,12 +207,11 @@ class Provisioning:
 
 
 def _check_form(what: str, physical: str, fifo: bool) -> None:
-    if is_fifo(physical) != fifo:
-        kind = "ordered or exactly-once" if fifo else "neither ordered nor exactly-once"
+    problem = form_problem(physical, fifo)
+    if problem is not None:
         raise ConfigurationError(
-            f"{what} {physical}: it is {kind}, and the name "
-            + ("does not end with .fifo" if fifo else "ends with .fifo")
-            + f"\n    mend: configure the name of a {'FIFO' if fifo else 'standard'} {what}, or none"
+            f"{what} {physical}: {problem}\n"
+            f"    mend: configure the name of a {'FIFO' if fifo else 'standard'} {what}, or none"
         )
 
 
