@@ -17,7 +17,8 @@ def mark_owner(home: Path, state: Path) -> None:
     """Note in ``home``, outside of the project, which state directory it belongs to."""
     file = home / OWNER
     if not file.exists():
-        half = home / f"{OWNER}.{os.getpid()}-{threading.get_ident()}"  # whoever sweeps meanwhile must not read half of it
+        # Whoever sweeps meanwhile must not read half of it.
+        half = home / f"{OWNER}.{os.getpid()}-{threading.get_ident()}"
         half.write_text(f"{_identity(state)}\n{state}")
         half.rename(file)
 
