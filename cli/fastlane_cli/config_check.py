@@ -126,11 +126,11 @@ class _Check:
                 service = getattr(import_module(module), name)(configuration, self._surroundings)
                 try:
                     found = examined.mistakes_of(service.name, service.check)
+                    if kind == "topic" and not examined.failed:
+                        self._placed = service.placements.topics
                 except ConfigurationError as error:
                     found = [str(error)]
                 self.mistakes += [located(self._loaded.name, mistake) for mistake in found]
-                if kind == "topic" and not found and not examined.failed:
-                    self._placed = service.placements.topics
 
 
 class _Found:
@@ -181,7 +181,7 @@ def _rows(
         provider = options.provider or configuration.pubsub.provider
         placement = placed.get(topic)
         called = options.arn or options.name or ""
-        if placement is not None:  # else a mistake stands below, and the names are what they would be
+        if placement is not None:  # else a mistake stands below, and says that it goes nowhere
             called = "" if placement.bound.physical == topic else placement.bound.physical
         rows.append(f"topic {topic} -> {_provider(configuration, provider) or nothing} {called}".rstrip())
         for name in subscriptions:
