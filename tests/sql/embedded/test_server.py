@@ -220,6 +220,7 @@ class TestServer:
             os.kill(keeper, signal.SIGKILL)
             wait_for_end(keeper)
             server.release()
+        server.hold_blocking()  # and ends in good order
 
     def test_the_number_of_a_killed_server_may_be_another_process_s(
         self, server: EmbeddedServer, tmp_path: Path
@@ -269,17 +270,17 @@ class TestServer:
     def test_it_may_be_removed_again_and_again_while_others_start_it(self, tmp_path: Path) -> None:
         state = tmp_path / "state"
         state.mkdir(mode=0o700)
+        binaries = find_binaries()
 
         def remove() -> None:
-            for _ in range(200):
-                EmbeddedServer(state, linger=0).destroy_blocking()
+            for _ in range(20):
+                EmbeddedServer(state).destroy_blocking()
 
         def make() -> None:
-            for _ in range(200):
-                held = EmbeddedServer(state)
-                users = held._take(find_binaries(), time.monotonic() + 60)
+            for _ in range(50):
+                users = EmbeddedServer(state)._take(binaries, time.monotonic() + 60)
                 try:
-                    site = choose_site(state, find_binaries(), server_account())
+                    site = choose_site(state, binaries, server_account())
                     assert site.data.is_dir()
                     assert site.sockets.is_dir()
                 finally:
