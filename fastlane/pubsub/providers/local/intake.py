@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from fastlane.pubsub.envelope import Outgoing
-from fastlane.pubsub.provider import BoundTopic
+from fastlane.pubsub.provider import BoundTopic, BrokerUnavailable
 from fastlane.pubsub.providers.local.database import Operation
 from fastlane.pubsub.providers.local.faults import StorageFull
 from fastlane.pubsub.providers.local.store import Store
@@ -83,6 +83,8 @@ def _take(
     messages = [message for publication in publications for message in publication.messages]
     newest, subscribed = store.row(_LOOK, (topic,))
     if subscribed is None:
+        if store.one("SELECT 1 FROM topic WHERE name = ?", (topic,)) is None:
+            return [_unknown_topic(store, topic)] * len(messages)
         return [message.id for message in messages]  # nobody wants it: nothing is kept
     exact = any(publication.topic.exactly_once for publication in publications)
     known = _known_ones(store, topic, messages) if exact else {}
@@ -148,6 +150,14 @@ def _unknown(messages: Sequence[Outgoing], known: Collection[str]) -> list[Outgo
         if message.dedupe_id not in known:
             new.setdefault(message.dedupe_id, message)
     return list(new.values())
+
+
+def _unknown_topic(store: Store, topic: str) -> BrokerUnavailable:
+    """Boot, scripts and `fastlane pubsub publish` register what is declared, before anything is published."""
+    return BrokerUnavailable(
+        f"{store.options.path}: knows no topic {topic!r}: it is not the file that was there at boot\n"
+        "    mend: restart the processes that use it"
+    )
 
 
 def _full(store: Store) -> StorageFull | None:

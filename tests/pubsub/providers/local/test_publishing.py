@@ -50,11 +50,25 @@ def test_a_topic_without_subscriptions_takes_messages_and_keeps_none(tmp_path):
     async def main():
         async with rigged(tmp_path) as rig:
             sent = outgoing()
+            await (await rig.administrator()).provision([TOPIC], [])
             publisher = await rig.publisher()
             assert await publisher.publish(TOPIC, [sent]) == [sent.id]
             assert await publisher.publish(TOPIC, []) == []
             with opened(rig.path) as store:
                 assert store.one("SELECT count(*) FROM message") == 0
+
+    asyncio.run(main())
+
+
+def test_a_topic_that_the_file_does_not_know_is_not_confirmed(tmp_path):
+    # The boot has registered it, so this is another file: who deletes it under a running app must not lose more.
+    async def main():
+        async with rigged(tmp_path) as rig:
+            publisher = await rig.publisher()
+            (answer,) = await publisher.publish(TOPIC, [outgoing()])
+            assert isinstance(answer, BrokerUnavailable)
+            assert "pubsub.db: knows no topic 'orders'" in str(answer)
+            assert "mend: restart" in str(answer)
 
     asyncio.run(main())
 
@@ -124,6 +138,7 @@ def test_beyond_max_bytes_publishing_is_refused_until_something_was_consumed(tmp
     async def main():
         async with rigged(tmp_path, max_bytes="256KiB") as rig:
             source, publisher = await rig.source(), await rig.publisher()
+            await (await rig.administrator()).provision([topic("nobody")], [])
             taken = 0
             while not isinstance(answer := (await publisher.publish(TOPIC, [outgoing(b"x" * 8192)]))[0], Exception):
                 taken += 1
