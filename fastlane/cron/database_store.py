@@ -106,6 +106,9 @@ SELECT job, scheduled_at, owner, state, attempt, started_at, finished_at, error 
 WHERE $1::text IS NULL OR job = $1 ORDER BY scheduled_at DESC, job LIMIT $2
 """
 
+FAULTS = (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a lost connection may raise: the last where the server's farewell came and the end of the connection did not."""
+
 
 class DatabaseStore(Store):
     """On a connection of its own, which is opened when it is needed, and again when it was lost.
@@ -189,7 +192,7 @@ class DatabaseStore(Store):
             except TimeoutError as error:
                 await self.close()
                 raise StoreUnavailable(f"the database did not answer within {QUERY_SECONDS:g} s") from error
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except FAULTS as error:
                 await self.close()
                 raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
             except asyncio.CancelledError:

@@ -213,7 +213,13 @@ async def _reached(name: str, settings: ConnectionSettings, service: SqlService)
                 f"database {name!r}: its url is a pooler that does not keep sessions: {str(error).splitlines()[0]}\n"
                 f'    mend: pooler = "transaction" in [sql.databases.{name}], and a direct_url, which leads around it'
             ) from error
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            EOFError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             raise FastlaneError(
                 f"database {name!r}: the connection was lost: {type(error).__name__}: {error}\n    mend: start again"
             ) from error
@@ -234,6 +240,7 @@ async def _patiently(name: str, settings: ConnectionSettings, service: SqlServic
             ) from error
         except (
             OSError,
+            EOFError,
             TimeoutError,
             asyncpg.PostgresConnectionError,
             asyncpg.CannotConnectNowError,

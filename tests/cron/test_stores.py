@@ -351,6 +351,23 @@ def test_a_connection_that_was_lost_is_opened_anew(dsn: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", [asyncpg.InternalClientError, asyncio.IncompleteReadError])
+def test_whatever_a_lost_connection_raises_is_no_end_of_the_store(dsn: str, kind: type[Exception]) -> None:
+    """asyncpg says "cannot switch to state" where the server has said farewell, and the socket is not closed yet."""
+
+    async def lost(connection: object) -> None:
+        raise kind(b"", 1) if kind is asyncio.IncompleteReadError else kind("cannot switch to state 12")
+
+    async def main() -> None:
+        store = DatabaseStore(lambda: {"dsn": dsn})
+        with pytest.raises(StoreUnavailable):
+            await store._do(lost)
+        await store.look()
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_query_that_is_cancelled_leaves_the_store_in_order(stores: Stores) -> None:
     async def main() -> None:
         async with stores.open() as store:
