@@ -77,6 +77,8 @@ class Scheduler:
             except (StoreUnavailable, OSError) as error:  # the latter: of the state directory, which may be removed
                 delay = AGAIN_SECONDS
                 self._note_lost(error)
+            except Exception:  # a bug: not silent, and no reason for no job to run ever again
+                logger.exception("cron: the scheduler failed; trying again in %g s", delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), delay)
 

@@ -368,6 +368,30 @@ def test_a_state_directory_that_is_removed_is_told_and_ends_no_scheduler(
     asyncio.run(main())
 
 
+def test_what_nobody_foresaw_is_told_and_ends_no_scheduler(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runs: list[None] = []
+    errors = [RuntimeError("unforeseen")]
+
+    @cron("hourly", every="1h", catch_up="1h")
+    async def hourly() -> None:
+        runs.append(None)
+
+    def leads() -> bool:
+        if errors:
+            raise errors.pop()
+        return True
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db", NOON)
+        await seed(store, hourly)
+        async with scheduled(store, hourly, leads=leads):
+            await until(lambda: bool(runs))
+
+    asyncio.run(main())
+    assert "the scheduler failed" in caplog.text
+    assert "unforeseen" in caplog.text
+
+
 def test_a_store_that_comes_and_goes_is_told_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     runs: list[None] = []
     caplog.set_level(logging.INFO, "fastlane.cron")
