@@ -200,9 +200,18 @@ def load_application(settings: Settings) -> object:
     return app
 
 
+def _end_process_pools() -> None:
+    """As an interpreter does before its exit handlers, of which multiprocessing's waits for every child: those of a
+    ``ProcessPoolExecutor`` that nobody shut down wait for work. Threads are not waited for: those may never end."""
+    pools = sys.modules.get("concurrent.futures.process")
+    if pools is not None:
+        pools._python_exit()
+
+
 def finish(code: int) -> NoReturn:
     """Run the exit handlers, flush, and end."""
     try:
+        _end_process_pools()
         atexit._run_exitfuncs()
         logging.shutdown()
         sys.stdout.flush()

@@ -15,6 +15,16 @@ from tests.processes.served import PLAIN, get, title, wait_until
 
 pytestmark = pytest.mark.process
 
+POOL = """
+import concurrent.futures, functools
+
+@functools.cache
+def pool():
+    return concurrent.futures.ProcessPoolExecutor(1)
+"""
+POOLED = POOL + PLAIN.replace("{os.getpid()}", "{await asyncio.get_running_loop().run_in_executor(pool(), os.getpid)}")
+"""Its answers have the id of a process of a pool."""
+
 
 def test_serves_and_ends_with_0_on_term(serve):
     served = serve("--workers", "2").ready()
@@ -61,6 +71,15 @@ def test_a_handler_that_blocks_the_loop_is_killed_two_seconds_after_the_graceful
         began = time.monotonic()
         assert served.stop() == 0
         assert 2.4 < time.monotonic() - began < 15.0
+
+
+def test_processes_of_a_pool_that_nobody_shut_down_end_with_their_worker(serve):
+    served = serve("--graceful-timeout", "60", app=POOLED).ready()
+    process = int(served.get().split()[1])
+    assert process not in served.workers()
+    assert served.stop() == 0
+    assert "killing it" not in served.text
+    wait_until(lambda: not title(process), what="the end of the process of the pool")
 
 
 def test_a_second_int_ends_at_once_with_130(serve):
