@@ -8,6 +8,9 @@ from typing import Any
 
 __all__ = ["adapted", "adapted_row", "adapted_value"]
 
+PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
+SEVERAL = (list, tuple, set, frozenset)
+
 
 def adapted(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
     """With the values of enumerations in place of their members, also inside lists; None: there are none.
@@ -25,8 +28,10 @@ def adapted_row(row: Any) -> Any:
 
 def adapted_value(value: Any) -> Any:
     """The same for one value."""
+    if value.__class__ in PLAIN:  # PERF: 0.1 µs; what follows takes 0.3, of every value of a COPY
+        return value
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, list | tuple | set | frozenset) and any(isinstance(item, enum.Enum) for item in value):
+    if isinstance(value, SEVERAL) and any(isinstance(item, enum.Enum) for item in value):
         return [adapted_value(item) for item in value]
     return value
