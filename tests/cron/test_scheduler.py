@@ -202,7 +202,7 @@ def test_a_run_that_fails_with_what_no_store_can_keep_has_failed_and_is_not_run_
         store = LocalStore(tmp_path / "cron.db", NOON)
         await seed(store, broken)
         async with scheduled(store, broken):
-            await until(lambda: _ended(store), 10)
+            await until(lambda: _ended(store))
             return list(await store.history(None, 10))
 
     (run,) = asyncio.run(main())
