@@ -26,8 +26,9 @@ OTHERS_SECONDS = 1.0
 INITIALISE_SECONDS = 120.0
 STOP_SECONDS = 20.0
 REMAINS_SECONDS = 15.0
-"""Of a server that was killed alone: its other processes end by themselves, and until then no server starts."""
-_REMAINS = "pre-existing shared memory block"
+"""Of a server that was killed alone its other processes end by themselves, of a keeper that was killed while it started
+one, that one; until then no server starts."""
+_REMAINS = (b"pre-existing shared memory block", b'lock file "postmaster.pid" already exists')
 _PR_SET_PDEATHSIG = 1
 _PASSED = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL")
 _LOG_BYTES = 4 * 1024 * 1024
@@ -51,6 +52,7 @@ class Keeper:
         self._log = open(order["log"], "ab", buffering=0)  # noqa: SIM115  # as long as this process
         self._stop = False
         self._was_ready = False
+        self._said = 0  # of the log, before the server was started
         self._server: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
@@ -67,6 +69,7 @@ class Keeper:
             if self._server.poll() is not None:
                 if not self._meets_remains() or time.monotonic() - began > REMAINS_SECONDS:
                     break
+                self._end_leftover()
                 self._server = self._start()
             time.sleep(LOOK_SECONDS)
             self._was_ready = self._was_ready or takes_connections(self._cluster, Path(self._order["keeper"]))
@@ -101,6 +104,7 @@ class Keeper:
         half.rename(self._cluster)
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._said = os.fstat(self._log.fileno()).st_size
         settings = [text for name, value in self._order["settings"].items() for text in ("-c", f"{name}={value}")]
         server = subprocess.Popen(
             [self._programs / "postgres", "-D", self._cluster, "-k", self._order["sockets"], *settings],
@@ -114,7 +118,12 @@ class Keeper:
         return server
 
     def _meets_remains(self) -> bool:
-        return not self._was_ready and _REMAINS in self._last_words()
+        if self._was_ready:
+            return False
+        with open(self._order["log"], "rb") as log:
+            log.seek(self._said)
+            words = log.read()
+        return any(remains in words for remains in _REMAINS)
 
     def _end_leftover(self) -> None:
         """Stop the server of a keeper that was killed, where the kernel did not.
