@@ -74,7 +74,7 @@ def _candidates() -> list[tuple[Path, Path]]:
 def _version(postgres: Path) -> tuple[int, int] | None:
     """What ``postgres --version`` says; None where it does not run here (another libc)."""
     try:
-        told = subprocess.run([postgres, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        told = subprocess.run([postgres, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"(\d+)(?:\.(\d+))?", told)
