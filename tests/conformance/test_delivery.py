@@ -230,14 +230,17 @@ async def test_one_that_computes_without_a_pause_does_so_too(stage: Stage) -> No
         pytest.skip("the broker in memory lives on the event loop of the handlers")
     topic = stage.topic(Event)
     attempts: list[int] = []
+    published = asyncio.Event()
 
     @topic.subscribe("computing", ack_deadline=stage.broker.ack_deadline)
     async def handle(message: Message[Event]) -> None:
         attempts.append(message.attempt)
+        await published.wait()  # the broker's answer to that needs the event loop, too
         time.sleep(stage.broker.longer)  # the event loop stands still
 
     async with stage.running(topic) as app:
         await topic.publish(Event(1))
+        published.set()
         await app.until(lambda: attempts, 60.0)
         await app.quiet(stage.broker.ack_deadline + 0.5)
     assert attempts == [1]

@@ -213,12 +213,14 @@ def test_values_are_read_again_after_the_interval(make: Make) -> None:
     key, changed = Secret("TEST_KEY"), asyncio.Event()
     key.on_change(changed.set)
     service = make(refresh=0.01)
-    service.source = Scripted(Reading({"TEST_KEY": "0ld-v4lue"}, {}), Reading({"TEST_KEY": "n3w-v4lue"}, {}))
+    old = Reading({"TEST_KEY": "0ld-v4lue"}, {})
+    # Twice the old one: where the interval is over before it opens, it reads at once, and tells nobody of that.
+    service.source = Scripted(old, old, Reading({"TEST_KEY": "n3w-v4lue"}, {}))
 
     async def run() -> None:
         service.receive(await service.prepare())
         await service.open()
-        await asyncio.wait_for(changed.wait(), 10)
+        await asyncio.wait_for(changed.wait(), 30)
         assert key.get() == "n3w-v4lue"
         await service.close()
 
