@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -145,13 +146,44 @@ def _queued() -> float:
         return 0.0
 
 
+class _Metronome:
+    """A thread that does nothing but wake up: where it is late, too, not the event loop but the process stood still."""
+
+    step = 0.005
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + self.step
+        self._late: list[tuple[float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def late(self, since: float, until: float) -> float:
+        """For how many seconds of that time it was late."""
+        due = self._due  # before what is late already: it may just be added to that, and is better seen twice
+        late = [(due, until), *self._late]
+        return sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in late)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self.step):
+            now = time.monotonic()
+            if now - self._due > self.step:
+                self._late.append((self._due, now))
+            self._due = now + self.step
+
+
 @contextlib.asynccontextmanager
 async def longest_pause() -> AsyncIterator[Callable[[], float]]:
     """Measures for how long the event loop did nothing else, in seconds.
 
     Other tests share this machine's cores. So a pause in which the loop's thread computed counts by its CPU time. One
-    in which it stood still counts without the time for which others had the cores, and `_NOISE` of it is the
-    machine's. What is left of earlier tests is kept from the collector.
+    in which it stood still counts without the time for which others had the cores, or no thread of this process had
+    one (its machine may be stopped for a while, too), and `_NOISE` of it is the machine's. What is left of earlier
+    tests is kept from the collector.
     """
     step = 0.005
     worst = 0.0
@@ -161,15 +193,18 @@ async def longest_pause() -> AsyncIterator[Callable[[], float]]:
         while True:
             due, computed, queued = time.monotonic() + step, time.thread_time(), _queued()
             await asyncio.sleep(step)
-            late = time.monotonic() - due
-            worst = max(worst, time.thread_time() - computed, late - (_queued() - queued) - _NOISE)
+            now = time.monotonic()
+            elsewhere = max(_queued() - queued, metronome.late(due, now))
+            worst = max(worst, time.thread_time() - computed, now - due - elsewhere - _NOISE)
 
     gc.collect()
     gc.freeze()
+    metronome = _Metronome()
     task = asyncio.create_task(watch())
     try:
         yield lambda: worst
     finally:
         task.cancel()
         await asyncio.wait([task])
+        metronome.end()
         gc.unfreeze()
