@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -75,10 +76,15 @@ class Clockwork:
         done: asyncio.Future[object] = self._loop.create_future()
         tasks: list[asyncio.Task[object]] = []
 
+        def tell(task: asyncio.Task[object]) -> None:
+            # The thread has ended before a job that went on for long after it was cancelled: nobody waits for that.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_transfer, task, done)
+
         def begin() -> None:
             task = self._main.create_task(_contained(job, tick), name=f"cron job {job.name}")
             tasks.append(task)
-            task.add_done_callback(lambda task: self._loop.call_soon_threadsafe(_transfer, task, done))
+            task.add_done_callback(tell)
 
         def cancel() -> None:
             for task in tasks:

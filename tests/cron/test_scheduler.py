@@ -480,6 +480,36 @@ def test_the_second_thread_gives_back_a_run_only_when_it_has_ended(tmp_path: Pat
     asyncio.run(main())
 
 
+def test_a_job_that_goes_on_after_its_thread_has_ended_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fastlane.cron.clockwork.CANCEL_SECONDS", 0.05)
+    started, drained, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @cron("stubborn", every="24h", catch_up="24h")
+    async def stubborn() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await drained.wait()
+            ended.set()
+
+    async def main() -> None:
+        store = LocalStore(tmp_path / "cron.db", NOON)
+        await seed(store, stubborn)
+        clockwork = Clockwork(lambda call: Scheduler({"stubborn": stubborn}, store, "a", call), store.close)
+        clockwork.start()
+        await asyncio.wait_for(started.wait(), 30)
+        await clockwork.drain(0.0)
+        drained.set()
+        await asyncio.wait_for(ended.wait(), 30)
+        await asyncio.sleep(0)  # its callbacks come in the turn after
+
+    asyncio.run(main())
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("is_blocking", [False, True])
 @pytest.mark.parametrize(
     "ending", [asyncio.CancelledError, SystemExit, KeyboardInterrupt, GeneratorExit, BaseException, StopIteration]
