@@ -358,6 +358,7 @@ class LaneProtocol(Reception):
         self._intake.close()
         self.flush()
         self.disarm()
+        self.resume_reading()
         self._phase = CLOSED
         self.server_state.connections.discard(self)
         protocol = protocol_class(  # type: ignore[call-arg]

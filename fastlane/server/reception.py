@@ -215,6 +215,7 @@ class Reception(Wire):
                         self._close()
                     elif intake.is_partial and self._phase == IDLE:
                         self._phase = HEAD
+                        self.resume_reading()
                         self.arm(self.lane.limits.header_timeout)
                     break
                 self.begin(head)
@@ -286,6 +287,8 @@ class Reception(Wire):
                 body = b"".join(self._body)
                 self._body.clear()
                 self.answer(self._head, body)  # type: ignore[arg-type]
+            else:
+                self.resume_reading()
         elif cycle is not None:
             self.disarm()
             self._is_awaited = False

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from .applications import Journal, asgi_echo
+from fastlane import WebSocket
+
+from .applications import Journal, asgi_echo, native_echo
 from .conftest import Wire
 from .exchange import Client
 from .serving import run, serve
@@ -142,6 +144,26 @@ def test_a_websocket_takes_the_connection_over(ws: str, pieces: int, before: byt
             await client.send(*(sent[index : index + step] for index in range(0, len(sent), step)))
             assert await client.until_received(b"HTTP/1.1 101 ")
             assert await client.until_received(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            await client.send(HELLO_FRAME)
+            assert await client.until_received(b"\x81\x05hello")
+
+    run(main())
+
+
+@pytest.mark.parametrize("ws", WS)
+def test_a_websocket_behind_a_long_pipeline_is_read(ws: str) -> None:
+    # Behind a turn of 64 the connection pauses; it was handed over like that, and nothing of the client came through.
+    app = native_echo(Journal())
+
+    @app.websocket("/socket")
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text(await websocket.receive_text())
+
+    async def main() -> None:
+        async with serve(app, ws=ws) as address, Client.open(address) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100 + HANDSHAKE)
+            assert await client.until_received(b"HTTP/1.1 101 ")
             await client.send(HELLO_FRAME)
             assert await client.until_received(b"\x81\x05hello")
 
