@@ -304,6 +304,17 @@ def test_a_request_that_is_cut_off_is_never_answered_as_if_it_were_whole(sent: b
     assert not outcome.fault
 
 
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize("door", DOORS)
+def test_connections_that_pause_again_and_again(door: str, delivery: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastlane.server.reception.TURN", 1)
+    monkeypatch.setattr("fastlane.server.reception.READ_AHEAD", 1)
+    wire = Wire(door)
+    run(wire.play(CASES, delivery))
+    assert len(wire.verdicts) == len(CASES)
+    assert {row: wrong for row, wrong in wire.verdicts.items() if wrong} == {}
+
+
 HALVES = {
     "head": (b"GET /last HT", b"TP/1.1\r\nHost: a\r\n\r\n", b"GET /last\n"),
     "body": (post(b"/last", b"x" * 50)[:-25], b"x" * 25, b"POST /last\n" + b"x" * 50),
