@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ from hypothesis import settings
 # Two cores that other tests load, too, are no place to time an example; `timeout` in pyproject.toml bounds a test.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+# A command in the background of a shell's script begins with SIGINT ignored, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Write = Callable[[str, str], Path]
 
