@@ -24,6 +24,7 @@ from fastlane.cron.store import (
     Store,
     StoreUnavailable,
 )
+from fastlane.sql.failures import FAULTS
 
 __all__ = ["DatabaseStore"]
 
@@ -105,9 +106,6 @@ _HISTORY = """
 SELECT job, scheduled_at, owner, state, attempt, started_at, finished_at, error FROM fastlane.cron_run
 WHERE $1::text IS NULL OR job = $1 ORDER BY scheduled_at DESC, job LIMIT $2
 """
-
-FAULTS = (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a lost connection may raise: the last where the server's farewell came and the end of the connection did not."""
 
 
 class DatabaseStore(Store):

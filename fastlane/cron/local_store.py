@@ -28,6 +28,7 @@ __all__ = ["LocalStore"]
 T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
+_LOOK_SECONDS = 0.001
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS cron_job (name TEXT PRIMARY KEY, schedule TEXT NOT NULL, registered_at REAL NOT NULL);
@@ -231,7 +232,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
-            time.sleep(0.001)
+            time.sleep(_LOOK_SECONDS)  # in a thread of its own; others hold that lock for less
 
 
 def _decide(connection: sqlite3.Connection, job: str, overlap: Overlap, now: float) -> State:

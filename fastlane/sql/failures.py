@@ -14,7 +14,10 @@ from fastlane.sql.errors import ArgumentMismatch, ConcurrentUse, indented
 if TYPE_CHECKING:
     from fastlane.sql.driver import Session
 
-__all__ = ["is_argument", "is_lost", "is_read_only", "is_schema_change", "is_stale", "translated"]
+__all__ = ["FAULTS", "is_argument", "is_lost", "is_read_only", "is_schema_change", "is_stale", "translated"]
+
+FAULTS = (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a call of asyncpg may raise: the last where the server's farewell came and the end of the connection did not."""
 
 # What says that the connection, or the server, is gone. Nothing of it is the query's fault.
 LOST = (

@@ -7,10 +7,7 @@ import asyncpg
 from fastlane.errors import ConfigurationError
 from fastlane.pubsub.provider import BrokerForbidden, BrokerUnavailable
 
-__all__ = ["FAULTS", "is_collision", "translated"]
-
-FAULTS = (OSError, EOFError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a call may raise."""
+__all__ = ["is_collision", "translated"]
 
 
 def is_collision(error: BaseException) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, Final
 import asyncpg
 
 from fastlane.pubsub.provider import BrokerUnavailable
-from fastlane.pubsub.providers.postgres.faults import FAULTS, is_collision, translated
+from fastlane.pubsub.providers.postgres.faults import is_collision, translated
 from fastlane.sql.driver import CONNECT_TIMEOUT
+from fastlane.sql.failures import FAULTS
 from fastlane.sql.settings import ConnectionSettings
 
 __all__ = ["Links"]
