@@ -85,6 +85,25 @@ async def seed(store: LocalStore, *jobs: CronJob) -> None:
     connection.close()
 
 
+async def _ended(store: Store) -> bool:
+    runs = await store.history(None, 1)
+    return bool(runs) and runs[0].state in ("done", "failed")
+
+
+def the_run_of(job: CronJob, tmp_path: Path) -> Run:
+    """The one that there is, when it has ended."""
+
+    async def main() -> list[Run]:
+        store = LocalStore(tmp_path / "cron.db", NOON)
+        await seed(store, job)
+        async with scheduled(store, job):
+            await until(lambda: _ended(store))
+            return list(await store.history(None, 10))
+
+    (run,) = asyncio.run(main())
+    return run
+
+
 def test_a_job_runs_once_at_every_tick_however_many_workers_there_are(tmp_path: Path) -> None:
     ticks: list[datetime] = []
 
@@ -162,21 +181,9 @@ def test_a_run_that_fails_is_logged_and_waits_for_the_next_tick(
     def broken() -> None:
         raise ValueError("no\nsuch thing")
 
-    async def main() -> list[Run]:
-        store = LocalStore(tmp_path / "cron.db", NOON)
-        await seed(store, broken)
-        async with scheduled(store, broken):
-            await until(lambda: _ended(store))
-            return list(await store.history(None, 10))
-
-    (run,) = asyncio.run(main())
+    run = the_run_of(broken, tmp_path)
     assert (run.state, run.error, run.attempt) == ("failed", "ValueError: no such thing", 1)
     assert "attempt 1 failed" in caplog.text
-
-
-async def _ended(store: Store) -> bool:
-    runs = await store.history(None, 1)
-    return bool(runs) and runs[0].state in ("done", "failed")
 
 
 class Unspeakable(Exception):
@@ -198,14 +205,7 @@ def test_a_run_that_fails_with_what_no_store_can_keep_has_failed_and_is_not_run_
     def broken() -> None:
         raise error
 
-    async def main() -> list[Run]:
-        store = LocalStore(tmp_path / "cron.db", NOON)
-        await seed(store, broken)
-        async with scheduled(store, broken):
-            await until(lambda: _ended(store))
-            return list(await store.history(None, 10))
-
-    (run,) = asyncio.run(main())
+    run = the_run_of(broken, tmp_path)
     assert (run.state, run.error, run.attempt) == ("failed", line, 1)
 
 
@@ -218,14 +218,7 @@ def test_a_run_that_fails_is_tried_again_where_the_job_says_so(tmp_path: Path) -
         if tick.attempt < 3:
             raise ValueError
 
-    async def main() -> list[Run]:
-        store = LocalStore(tmp_path / "cron.db", NOON)
-        await seed(store, flaky)
-        async with scheduled(store, flaky):
-            await until(lambda: _ended(store))
-            return list(await store.history(None, 10))
-
-    (run,) = asyncio.run(main())
+    run = the_run_of(flaky, tmp_path)
     assert attempts == [1, 2, 3]
     assert (run.state, run.attempt) == ("done", 3)
 
@@ -235,14 +228,7 @@ def test_a_run_beyond_its_timeout_has_failed(tmp_path: Path) -> None:
     async def slow() -> None:
         await asyncio.sleep(60)
 
-    async def main() -> list[Run]:
-        store = LocalStore(tmp_path / "cron.db", NOON)
-        await seed(store, slow)
-        async with scheduled(store, slow):
-            await until(lambda: _ended(store))
-            return list(await store.history(None, 10))
-
-    (run,) = asyncio.run(main())
+    run = the_run_of(slow, tmp_path)
     assert (run.state, run.error) == ("failed", "TimeoutError: not done within its timeout of 0.05 s")
 
 

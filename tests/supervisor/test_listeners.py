@@ -6,16 +6,15 @@ import os
 import socket
 import stat
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fastlane.supervisor import listeners
-from fastlane.supervisor.directory_lock import directory_lock
 from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.listeners import activated_descriptors, open_listeners
 from fastlane.supervisor.settings import Address
+from tests.supervisor.latecomer import kept_waiting
 
 
 def close(opened):
@@ -124,29 +123,14 @@ def test_a_unix_socket_in_use_is_a_failure(tmp_path, is_full):
 
 def test_a_unix_socket_that_another_is_about_to_listen_on_is_not_taken_for_stale(tmp_path, monkeypatch):
     path = str(tmp_path / "s")
-    waits = threading.Event()
-    failures = []
-    sleep = time.sleep
-
-    def noted(seconds):
-        waits.set()
-        sleep(seconds)
 
     def start():
-        try:
-            close(open_listeners((Address(path=path),), 10))
-        except BootFailure as failure:
-            failures.append(str(failure))
+        close(open_listeners((Address(path=path),), 10))
 
-    monkeypatch.setattr(time, "sleep", noted)
-    thread = threading.Thread(target=start)
     with socket.socket(socket.AF_UNIX) as other:
-        with directory_lock(path):
-            other.bind(path)
-            thread.start()
-            assert waits.wait(60)
+        other.bind(path)
+        with kept_waiting(start, path, monkeypatch) as failures:
             other.listen()
-        thread.join()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)
     assert "the address is in use" in failures[0]

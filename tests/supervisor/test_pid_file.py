@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 
 import pytest
 
-from fastlane.supervisor.directory_lock import directory_lock
 from fastlane.supervisor.failure import BootFailure
 from fastlane.supervisor.pid_file import PidFile
+from tests.supervisor.latecomer import kept_waiting
 
 
 def test_the_file_holds_the_process_id_and_goes_with_the_server(tmp_path):
@@ -37,27 +35,8 @@ def test_a_server_that_runs_is_not_overwritten(tmp_path):
 
 def test_of_two_that_start_at_once_the_second_sees_the_first(tmp_path, monkeypatch):
     path = tmp_path / "pid"
-    waits = threading.Event()
-    failures = []
-    sleep = time.sleep
-
-    def noted(seconds):
-        waits.set()
-        sleep(seconds)
-
-    def start():
-        try:
-            PidFile(str(path)).write()
-        except BootFailure as failure:
-            failures.append(str(failure))
-
-    monkeypatch.setattr(time, "sleep", noted)
-    thread = threading.Thread(target=start)
-    with directory_lock(str(path)):
-        thread.start()
-        assert waits.wait(60)
+    with kept_waiting(PidFile(str(path)).write, path, monkeypatch) as failures:
         path.write_text(f"{os.getppid()}\n")
-    thread.join()
     assert f"pid {os.getppid()}" in failures[0]
     assert path.read_text() == f"{os.getppid()}\n"
 
