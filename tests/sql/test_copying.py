@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import attrs
@@ -109,9 +109,8 @@ def test_members_of_enumerations_are_copied_as_their_values_also_in_arrays(url: 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("last", [{"id": 2}, {}, (2, "b"), 5, None])
-def test_a_row_that_is_unlike_the_first_is_told_with_its_number(url: str, last: object) -> None:
-    rows = [{"id": 1, "name": "a"}, last]
+def refused_both_ways(url: str, rows: Sequence[object], columns: Sequence[str] | None, problem: str) -> None:
+    """As a list and one by one, and nothing of it is copied."""
 
     async def one_by_one() -> AsyncIterator[object]:
         for row in rows:
@@ -121,11 +120,17 @@ def test_a_row_that_is_unlike_the_first_is_told_with_its_number(url: str, last: 
         async with opened(url, most=1) as db:
             await db.execute(TABLE)
             for given in (rows, one_by_one()):
-                with pytest.raises(ArgumentMismatch, match=r"row 2 does not fit the columns: it is a \w+ unlike"):
-                    await db.copy("shop.items", given)
+                with pytest.raises(ArgumentMismatch, match=problem):
+                    await db.copy("shop.items", given, columns=columns)
             assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("last", [{"id": 2}, {}, (2, "b"), 5, None])
+def test_a_row_that_is_unlike_the_first_is_told_with_its_number(url: str, last: object) -> None:
+    rows = [{"id": 1, "name": "a"}, last]
+    refused_both_ways(url, rows, None, r"row 2 does not fit the columns: it is a \w+ unlike")
 
 
 def test_rows_are_copied_as_what_the_columns_are_now(url: str) -> None:
@@ -155,20 +160,7 @@ def test_a_row_that_does_not_fit_is_told_with_its_number(
     url: str, last: tuple[object, ...], columns: list[str] | None, problem: str
 ) -> None:
     rows = [(1, "a"), (2, "b"), last]
-
-    async def one_by_one() -> AsyncIterator[object]:
-        for row in rows:
-            yield row
-
-    async def main() -> None:
-        async with opened(url, most=1) as db:
-            await db.execute(TABLE)
-            for given in (rows, one_by_one()):
-                with pytest.raises(ArgumentMismatch, match=f"(?s){problem}.*COPY shop.items.*mend: give values"):
-                    await db.copy("shop.items", given, columns=columns)
-            assert await db.fetch_value(int, "SELECT count(*) FROM shop.items") == 0
-
-    asyncio.run(main())
+    refused_both_ways(url, rows, columns, f"(?s){problem}.*COPY shop.items.*mend: give values")
 
 
 def test_what_the_source_of_the_rows_raises_arrives_as_it_is(url: str) -> None:
